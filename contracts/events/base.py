@@ -1,10 +1,20 @@
 """The base class of all facts and the field types they share. A fact is frozen, versioned by its class, and about one entity."""
 
 import base64
+import re
 from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
 
 from contracts.text import replace_surrogates
 
@@ -28,8 +38,34 @@ Text = Annotated[str, BeforeValidator(_replace_surrogates)]
 """Text from outside, such as a name. What UTF-8 cannot hold is escaped, so that it never stops the fact around it."""
 
 
+_WEB_ADDRESS = r'^https?://[^\x00-\x20\x7f-\xa0<>"\u200e\u200f\u2028-\u202e\u2066-\u2069]+$'
+
+WebAddress = Annotated[Text, StringConstraints(pattern=_WEB_ADDRESS)]
+"""Where a file can be fetched. Discord has https only, the simulator http.
+
+It has no space, no control character, and nothing that changes the direction of text or ends an attribute of HTML.
+"""
+
+PostLink = Annotated[str, StringConstraints(pattern=r"^(https?|file)://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]+$")]
+"""The link of a post that people are shown: its message, or the file that the command line archived. No other scheme is a link.
+
+It has the characters of RFC 3986 without brackets, so that nothing ends it in HTML or in Markdown.
+"""
+
+
+def is_web_address(text: str) -> bool:
+    """Whether the text may be a WebAddress."""
+    return re.fullmatch(_WEB_ADDRESS, text) is not None
+
+
 def _vector_bytes(value: object) -> object:
     return base64.b64decode(value, validate=True) if isinstance(value, str) else value
+
+
+def _check_floats(value: bytes) -> bytes:
+    if len(value) % 4:
+        raise ValueError("a vector has 4 bytes for each number")
+    return value
 
 
 Vector = Annotated[
@@ -37,6 +73,7 @@ Vector = Annotated[
     BeforeValidator(_vector_bytes),
     PlainSerializer(lambda value: base64.b64encode(value).decode("ascii"), return_type=str, when_used="json"),
     Field(min_length=4, json_schema_extra={"contentEncoding": "base64"}),
+    AfterValidator(_check_floats),
 ]
 """An L2-normalised embedding as little-endian float32 bytes; base64 in JSON."""
 
@@ -84,7 +121,7 @@ class DiscordFile(Payload):
     """An image on Discord's CDN. The signed URL expires; if Discord refuses it, a new one is read from the message."""
 
     kind: Literal["discord"] = "discord"
-    url: Text
+    url: WebAddress
     channel_id: Id | None = None
     message_id: Id | None = None
     attachment_id: Id | None = None
@@ -117,6 +154,7 @@ __all__ = [
     "Instant",
     "Payload",
     "Person",
+    "PostLink",
     "Quad",
     "Sha256",
     "Source",
@@ -124,4 +162,6 @@ __all__ = [
     "Text",
     "Variant",
     "Vector",
+    "WebAddress",
+    "is_web_address",
 ]

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 from contracts.errors import RejectCode
-from contracts.events.base import Fact, Family, Id, Instant, Person, Sha256, Source, Text, Variant, Vector
+from contracts.events.base import Fact, Family, Id, Instant, Person, PostLink, Sha256, Source, Text, Variant, Vector
 
 
 class ImageFact(Fact):
@@ -57,7 +57,7 @@ class ImagePosted(ImageFact):
     author: Person
     posted_at: Instant
     filename: Text
-    message_link: Text
+    message_link: PostLink
     source: Source
     content_type: Text | None = None
     size: int | None = None

@@ -11,6 +11,7 @@ from disnake.interactions import Interaction
 
 from contracts.errors import MapSeekError
 from contracts.events import DiscordFile, DiscordReply, Filters, ImagePosted, Person, Question
+from contracts.events.base import is_web_address
 from infra.discord.wording import localize
 
 IMAGE_EXTENSIONS = frozenset({".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp"})
@@ -38,14 +39,15 @@ def is_image(attachment: disnake.Attachment) -> bool:
 def list_embed_images(embeds: Iterable[disnake.Embed]) -> list[EmbeddedImage]:
     """Return the pictures that embeds show large: an embed's image, or the thumbnail of an unfurled link to an image.
 
-    Discord's own copy (`proxy_url`) is preferred, since the original may be on any host.
+    Discord's own copy (`proxy_url`) is preferred, since the original may be on any host. An address that is not of the web (a member
+    writes the embed of a webhook) is left out.
     """
     images = []
     for position, embed in enumerate(embeds):
         shown = embed.image
         if not shown.url and embed.type == "image":
             shown = embed.thumbnail
-        url = shown.proxy_url or shown.url
+        url = next((url for url in (shown.proxy_url, shown.url) if url and is_web_address(url)), None)
         if url:
             images.append(EmbeddedImage(position, url, shown.width or None, shown.height or None))
     return images

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import disnake
 
 from contracts.events import DiscordFile
+from contracts.events.base import is_web_address
 from infra.discord.translate import embed_image_id, is_image, list_embed_images
 
 PICTURE_ORIGINS = frozenset({"https://cdn.discordapp.com", "https://media.discordapp.net"})
@@ -69,7 +70,8 @@ def parse_link(text: str, origins: Collection[str] = ()) -> MessageLink | Pictur
         parts = urlsplit(link)
     except ValueError:
         raise UnusableLink("asking-link-unknown") from None
-    if any(mark.isspace() for mark in link) or f"{parts.scheme}://{parts.netloc.lower()}" not in PICTURE_ORIGINS | set(origins):
+    link = parts.scheme + link[len(parts.scheme) :]
+    if not is_web_address(link) or f"{parts.scheme}://{parts.netloc.lower()}" not in PICTURE_ORIGINS | set(origins):
         raise UnusableLink("asking-link-unknown")
     path = PurePosixPath(parts.path)
     if not path.name or path.suffix.lower() not in IMAGE_SUFFIXES:
