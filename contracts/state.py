@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from contracts.errors import Malformed
 from contracts.events.base import Id, Instant, Payload
 from contracts.ports import StateStore
+from contracts.subjects import BACKFILLS, FORGOTTEN, MARKS, SETTINGS, owner_key, parse_state_key
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
@@ -73,6 +75,25 @@ class ArchiveOwner(Payload):
     """The bot that this archive belongs to. Another bot is in other guilds and would treat this bot's guilds as left."""
 
     bot_id: Id
+
+
+_DOCUMENTS: dict[str, type[Payload]] = {
+    SETTINGS: GuildSettings,
+    MARKS: HighWaterMark,
+    BACKFILLS: Backfill,
+    FORGOTTEN: ForgetRequest,
+    owner_key(): ArchiveOwner,
+}
+
+
+def parse_document(key: str, value: bytes) -> Payload:
+    """Parse the document of a key. Raises Malformed if no document has such a key, or the value is no such document."""
+    kind = _DOCUMENTS[parse_state_key(key)]
+    try:
+        return kind.model_validate_json(value)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise Malformed(f"{'.'.join(map(str, first['loc'])) or kind.__name__}: {first['msg']}") from None
 
 
 async def read_document(state: StateStore, key: str, kind: type[PayloadT]) -> PayloadT | None:

@@ -4,6 +4,7 @@ A fact is a message on the subject of its entity, `mapseek.<family>.<name>.v<N>.
 an image, and the server refuses to record the same fact twice.
 """
 
+import re
 from typing import NamedTuple
 
 from contracts.errors import Malformed
@@ -36,6 +37,19 @@ STATE_BUCKET = "mapseek-state"
 
 SETTINGS, MARKS, BACKFILLS, FORGOTTEN, REQUESTS = "settings", "mark", "backfill", "forgotten", "requests"
 """The first tokens of its keys: one for each kind of document."""
+
+MAX_SHOWN_CHARACTERS = 100
+"""The most characters of a wrong subject or key that an error shows."""
+
+
+_ID = "[A-Za-z0-9_-]{1,64}"
+"""The grammar of ids, as in contracts/events/base.py."""
+
+_FACT_SUBJECT = re.compile(rf"mapseek\.([a-z]{{1,32}}\.[a-z]{{1,32}})\.v([1-9][0-9]{{0,3}})(?:\.{_ID}){{1,8}}")
+_LETTER_SUBJECT = re.compile(rf"mapseek\.(?:failure|retry)\.({_ID})\.({'|'.join(LANES)})\.([1-9][0-9]{{0,18}})(?:\.({_ID}))?")
+_STATE_KEY = re.compile(
+    rf"(?P<guild>{SETTINGS})\.{_ID}|(?P<member>{MARKS}|{BACKFILLS}|{FORGOTTEN})\.{_ID}\.{_ID}|(?P<owner>owner)"
+)
 
 
 def stream_of(fact: type[Fact] | Fact) -> str:
@@ -132,12 +146,12 @@ def guild_filter(fact: type[Fact], guild_id: str) -> str:
 def parse_subject(subject: str) -> tuple[str, int]:
     """Parse the type name and version out of a subject: `mapseek.image.posted.v1.7.9` is `("image.posted", 1)`.
 
-    Raises Malformed.
+    Every token of its key must be an id, so that whoever publishes on a parsed subject reaches no other one. Raises Malformed.
     """
-    tokens = subject.split(".")
-    if len(tokens) < 5 or tokens[0] != "mapseek" or not (tokens[3].startswith("v") and tokens[3][1:].isdigit()):
-        raise Malformed(f"{subject!r} is not the subject of a fact")
-    return f"{tokens[1]}.{tokens[2]}", int(tokens[3][1:])
+    found = _FACT_SUBJECT.fullmatch(subject)
+    if found is None:
+        raise Malformed(f"{subject[:MAX_SHOWN_CHARACTERS]!a} is not the subject of a fact")
+    return found[1], int(found[2])
 
 
 def entity_of(subject: str) -> tuple[str, str]:
@@ -161,8 +175,11 @@ class DeadLetterKey(NamedTuple):
 
 
 def parse_dead_letter(subject: str) -> DeadLetterKey:
-    """Parse a subject made by `failure_subject` or `retry_subject`."""
-    return DeadLetterKey(*subject.split(".")[2:])
+    """Parse a subject made by `failure_subject` or `retry_subject`. Raises Malformed."""
+    found = _LETTER_SUBJECT.fullmatch(subject)
+    if found is None:
+        raise Malformed(f"{subject[:MAX_SHOWN_CHARACTERS]!a} is not the subject of a dead letter")
+    return DeadLetterKey(*found.groups())
 
 
 def consumer_name(stage: str, family: str, generation: str | None = None) -> str:
@@ -269,6 +286,17 @@ def owner_key() -> str:
 def import_key() -> str:
     """The key of the archive that is being imported."""
     return "import"
+
+
+def parse_state_key(key: str) -> str:
+    """Parse the kind of document out of a key: SETTINGS, MARKS, BACKFILLS, FORGOTTEN, or `owner_key()`.
+
+    Raises Malformed for any other key, also for those of an import and of requests, which belong to one installation.
+    """
+    found = _STATE_KEY.fullmatch(key)
+    if found is None:
+        raise Malformed(f"{key[:MAX_SHOWN_CHARACTERS]!a} is not the key of a document")
+    return str(found[found.lastgroup or 0])
 
 
 def requests_key(kind: str) -> str:

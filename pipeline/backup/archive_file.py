@@ -8,13 +8,14 @@ Log entries are stored as they are in the log, without the headers that only tel
 """
 
 import hashlib
+import os
+import re
 import sqlite3
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 import orjson
 
@@ -57,7 +58,8 @@ in this order no work on its way between two streams is missed.
 ARCHIVE_APPLICATION_ID = 0x4D617053
 """The id in the database file ("MapS") by which we tell an archive from any other database."""
 
-ARCHIVE_FORMAT = 1
+ARCHIVE_FORMAT = 2
+"""The format that is written. Archives of format 1 have no authentication; they can be imported, but not continued."""
 
 _SETTINGS_QUERIES = ("SELECT * FROM streams ORDER BY 1", "SELECT * FROM durables ORDER BY 1, 2", "SELECT * FROM state ORDER BY 1")
 
@@ -67,11 +69,17 @@ BLOBS, QUERIES = "blobs", "questions"
 _KINDS_WITH_BLOBS = {
     kind.type_name() for kind in (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, SearchJudged, AlertSet)
 }
-_TOMBSTONE = kind_filter(ImageRemoved).partition("*")[0]
+TOMBSTONE_PREFIX = kind_filter(ImageRemoved).partition("*")[0]
 
+_FIRST_EXPORTS_COLUMNS = "number INTEGER PRIMARY KEY, archive TEXT, made_at TEXT, digest TEXT"
+_EXPORTS_COLUMNS = {
+    1: _FIRST_EXPORTS_COLUMNS,
+    2: f"{_FIRST_EXPORTS_COLUMNS}, entries INTEGER, nonce BLOB, combination BLOB, mac BLOB",
+}
+"""By format: the columns of the table with the head of the archive. Format 1 kept the heads of earlier exports, too."""
 
 SCHEMA = """
-CREATE TABLE exports (number INTEGER PRIMARY KEY, archive TEXT, made_at TEXT, digest TEXT);
+CREATE TABLE exports ({exports});
 CREATE TABLE streams (name TEXT PRIMARY KEY, created TEXT, last INTEGER, held INTEGER);
 CREATE TABLE durables (stream TEXT, name TEXT, config TEXT, floor INTEGER, PRIMARY KEY (stream, name));
 CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB);
@@ -91,21 +99,32 @@ CREATE INDEX users ON uses (store, name);
 A blob without data is yet to come.
 """
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 @contextmanager
 def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Connection]:
     """Open the archive at `path`. Create it if `new` and it does not exist.
 
-    Raises MapSeekError if the file is no archive, is damaged or cannot be used.
+    A `new` archive is to be written: only its owner may read it from now on, whatever the umask. Raises MapSeekError if the file is
+    no archive, is damaged or cannot be used.
     """
     if not new and not path.is_file():
         raise MapSeekError(f"There is no archive at {path}: name a file that `mapseek export` wrote.")
     try:
+        if new:
+            _create_privately(path)
+        is_write_ahead = 2 in path.open("rb").read(20)[18:]
         database = sqlite3.connect(path, isolation_level=None)
-    except sqlite3.Error as error:
-        raise MapSeekError(f"The archive {path} cannot be opened ({error}): correct its path or its permissions.") from None
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MapSeekError(f"The archive {path} cannot be opened ({reason}): correct its path or its permissions.") from None
     try:
+        if is_write_ahead:
+            raise damaged_archive_error(path, "it is a database of another program")
         _prepare(database, path)
+        if new:
+            _make_private(path)
         yield database
     except sqlite3.OperationalError as error:
         raise MapSeekError(
@@ -122,7 +141,35 @@ def damaged_archive_error(path: Path, reason: str) -> MapSeekError:
     return MapSeekError(f"The archive {path} is damaged or no archive ({reason}): use another copy of it, or export to a new file.")
 
 
+def _create_privately(path: Path) -> None:
+    """Create the file if it is missing. SQLite gives its journal the same permissions."""
+    with suppress(FileExistsError):
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        os.fchmod(handle, 0o600)
+        os.close(handle)
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        raise MapSeekError(
+            f"The archive {path} cannot be made private ({error.strerror}): let this user own it, or export to a new file."
+        ) from None
+
+
+def _decode_text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise sqlite3.DatabaseError("a text in it is not UTF-8") from None
+
+
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    """Make the connection safe for a file from anywhere, and check that it has the tables of an archive and nothing else."""
+    database.text_factory = _decode_text
+    database.execute("PRAGMA trusted_schema = OFF")
+    database.execute("PRAGMA cell_size_check = ON")
     database.execute("PRAGMA locking_mode = EXCLUSIVE")
     database.execute("PRAGMA foreign_keys = ON")
     database.execute("PRAGMA secure_delete = ON")
@@ -130,13 +177,43 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     [[application]], [[version]] = database.execute("PRAGMA application_id"), database.execute("PRAGMA user_version")
     if pages == 0:
         header = f"PRAGMA application_id = {ARCHIVE_APPLICATION_ID}; PRAGMA user_version = {ARCHIVE_FORMAT}"
-        database.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} {header}; COMMIT")
+        database.executescript(f"BEGIN EXCLUSIVE; {_build_schema(ARCHIVE_FORMAT)} {header}; COMMIT")
     elif application != ARCHIVE_APPLICATION_ID:
         raise damaged_archive_error(path, "it is a database of another program")
     elif version > ARCHIVE_FORMAT:
         raise MapSeekError(f"The archive {path} was written by a newer version of MapSeek: install that version first.")
     elif pages * size != path.stat().st_size:
         raise damaged_archive_error(path, "its end is missing")
+    elif version not in _EXPORTS_COLUMNS or _read_schema(database) != _list_schema(version):
+        raise damaged_archive_error(path, "its tables are not those of an archive")
+
+
+def _build_schema(version: int) -> str:
+    return SCHEMA.format(exports=_EXPORTS_COLUMNS[version])
+
+
+def _list_schema(version: int) -> list[tuple[object, ...]]:
+    """Return everything that a fresh archive of a format has in its schema."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_build_schema(version))
+        return _read_schema(fresh)
+
+
+def _read_schema(database: sqlite3.Connection) -> list[tuple[object, ...]]:
+    encoding = database.execute("PRAGMA encoding").fetchall()
+    return encoding + database.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+
+
+def read_format(database: sqlite3.Connection) -> int:
+    """Return the format of an archive."""
+    [[version]] = database.execute("PRAGMA user_version")
+    return int(version)
+
+
+def count_rows(database: sqlite3.Connection, table: str) -> int:
+    """Return the number of rows of a table of the archive."""
+    [[number]] = database.execute(f"SELECT count(*) FROM {table}")  # noqa: S608
+    return int(number)
 
 
 @contextmanager
@@ -151,13 +228,6 @@ def archive_transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("COMMIT")
 
 
-def finish_export(database: sqlite3.Connection, made_at: str) -> None:
-    """Record that an export is complete, with the digest of the settings."""
-    last = database.execute("SELECT archive FROM exports ORDER BY number DESC").fetchone()
-    row = (last[0] if last else uuid4().hex, made_at, _digest(database))
-    database.execute("INSERT INTO exports (archive, made_at, digest) VALUES (?, ?, ?)", row)
-
-
 def read_identity(database: sqlite3.Connection) -> str | None:
     """Return the archive's id and the number of its last export, or None before the first export is complete."""
     last = database.execute("SELECT archive || '.' || number FROM exports ORDER BY number DESC").fetchone()
@@ -169,27 +239,8 @@ def checksum(subject: str, headers: str, body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(f"{subject}\n{headers}\n".encode()))
 
 
-def verify_archive(database: sqlite3.Connection, path: Path) -> Iterator[int]:
-    """Check everything, and yield how many entries and blobs are checked. Raises MapSeekError at the first that is damaged."""
-    if [row[0] for row in database.execute("PRAGMA quick_check")] != ["ok"]:
-        raise damaged_archive_error(path, "its pages do not fit together")
-    last = database.execute("SELECT digest FROM exports ORDER BY number DESC").fetchone()
-    if last is None:
-        raise damaged_archive_error(path, "no export to it was completed")
-    if last[0] != _digest(database):
-        raise damaged_archive_error(path, "its settings were changed")
-    whole = 0
-    for stream, sequence, crc, *entry in database.execute("SELECT stream, sequence, crc, subject, headers, body FROM entries"):
-        if checksum(*entry) != crc:
-            raise damaged_archive_error(path, f"entry {sequence} of {stream} was changed")
-        yield (whole := whole + 1)
-    for name, data in database.execute("SELECT name, data FROM blobs WHERE data IS NOT NULL"):
-        if hashlib.sha256(data).hexdigest() != name:
-            raise damaged_archive_error(path, f"blob {name} was changed")
-        yield (whole := whole + 1)
-
-
-def _digest(database: sqlite3.Connection) -> str:
+def compute_settings_digest(database: sqlite3.Connection) -> str:
+    """Return the digest of everything that is neither an entry nor a blob, nor follows from the entries."""
     rows: Iterable[object] = (row for query in _SETTINGS_QUERIES for row in database.execute(query))
     return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
 
@@ -216,8 +267,15 @@ class ArchivedEntry:
 
 
 def to_archived_entry(stream: str, sequence: int, subject: str, headers: Mapping[str, str] | None, body: bytes) -> ArchivedEntry:
-    """Build an entry of the archive from one of the log: leave out the headers that are for the server."""
-    kept = {name: value for name, value in (headers or {}).items() if not name.lower().startswith("nats-")}
+    """Build an entry of the archive from one of the log: leave out the headers that are for the server.
+
+    Control characters in headers (the text of an error has some) are escaped, since an import accepts none.
+    """
+    kept = {
+        name: _CONTROLS.sub(lambda control: f"\\x{ord(control[0]):02x}", value)
+        for name, value in (headers or {}).items()
+        if not name.lower().startswith("nats-")
+    }
     return ArchivedEntry(stream, sequence, subject, kept, body)
 
 
@@ -240,21 +298,35 @@ def add_entry(database: sqlite3.Connection, entry: ArchivedEntry) -> None:
         "INSERT INTO entries (stream, sequence, subject, entity, headers, body, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (entry.stream, entry.sequence, entry.subject, entry.entity, headers, entry.body, crc),
     ).lastrowid
-    if entry.subject.startswith(_TOMBSTONE):
+    if entry.subject.startswith(TOMBSTONE_PREFIX):
         database.execute("INSERT OR IGNORE INTO removed VALUES (?)", (entry.entity,))
-    for store, name in _list_blobs(entry):
+    for store, name in list_entry_blobs(entry):
         database.execute("INSERT OR IGNORE INTO blobs (store, name) VALUES (?, ?)", (store, name))
         database.execute("INSERT INTO uses VALUES (?, ?, ?)", (row, store, name))
 
 
 def list_archived_entries(database: sqlite3.Connection, stream: str) -> Iterator[ArchivedEntry]:
-    """Yield the entries of one stream in order."""
+    """Yield the entries of one stream in order. Raises Malformed if one was tampered with."""
     query = "SELECT sequence, subject, headers, body FROM entries WHERE stream = ? ORDER BY sequence"
     for sequence, subject, headers, body in database.execute(query, (stream,)):
-        yield ArchivedEntry(stream, sequence, subject, orjson.loads(headers), body)
+        if not isinstance(subject, str):
+            raise Malformed("its subject is no text")
+        yield ArchivedEntry(stream, sequence, subject, read_headers(headers), body)
 
 
-def _list_blobs(entry: ArchivedEntry) -> set[tuple[str, str]]:
+def read_headers(text: str) -> dict[str, str]:
+    """Read the headers of an entry. Raises Malformed if they are no JSON object of texts."""
+    try:
+        headers = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        headers = None
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        raise Malformed("its headers are no JSON object of texts")
+    return headers
+
+
+def list_entry_blobs(entry: ArchivedEntry) -> set[tuple[str, str]]:
+    """List the blobs that an entry names, each with its store."""
     match parse_fact(entry, only=_KINDS_WITH_BLOBS):
         case ImageFact() as fact:
             return {(BLOBS, name) for name in list_blobs([fact])}
@@ -276,9 +348,13 @@ def parse_fact(entry: ArchivedEntry, only: Collection[str] | None = None) -> Fac
 
 @dataclass(slots=True)
 class Summary:
-    """What an export or an import did: entries by stream, blobs and their bytes. `missing` has the names of missing blobs."""
+    """What an export or an import did: entries by stream, blobs and their bytes. `missing` has the names of missing blobs.
+
+    `refused` says of each entry and document that was not exported which it is, and why an import would refuse it.
+    """
 
     entries: dict[str, int] = field(default_factory=dict)
     blobs: int = 0
     blob_bytes: int = 0
     missing: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)

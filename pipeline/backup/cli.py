@@ -22,11 +22,21 @@ def export_command(
 
 
 @app.command("import")
-def import_command(file: Annotated[Path, typer.Argument(help="A file that `mapseek export` wrote.")]) -> None:
+def import_command(
+    file: Annotated[Path, typer.Argument(help="A file that `mapseek export` wrote.")],
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="KEYFILE", help="The file with the export key that the first export showed; - reads standard input."),
+    ] = None,
+    unauthenticated: Annotated[
+        bool, typer.Option("--unauthenticated", help="Import although the file is not authenticated: anybody may have written it.")
+    ] = False,
+) -> None:
     """Restore an exported archive into an empty installation.
 
     If it is interrupted, run it again to resume.
     """
-    from pipeline.backup.command import import_archive
+    from pipeline.backup.command import choose_import_key, import_archive
 
-    run_and_exit(import_archive(prepare_settings(quiet=True), file, out, err))
+    chosen = choose_import_key(key, unauthenticated=unauthenticated)
+    run_and_exit(import_archive(prepare_settings(quiet=True), file, chosen, out, err))

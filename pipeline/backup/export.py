@@ -11,30 +11,33 @@ import sqlite3
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-from contracts.errors import BlobMissing, MapSeekError
-from contracts.events import AlertFact, ImageRemoved, SearchJudged
+from contracts.errors import BlobMissing, Malformed, MapSeekError
+from contracts.events import AlertFact, SearchJudged
 from contracts.ports import BlobStore
-from contracts.state import ForgetRequest
+from contracts.state import ForgetRequest, parse_document
 from contracts.subjects import ALERTS, FAILURES, FORGOTTEN, JUDGEMENTS, REQUESTS, RETRIES, import_key, kind_filter
 from infra.nats.connection import Client
 from infra.nats.reader import has_stream, read_log, read_next_entry, read_stream_state
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import (
     EXPORTED_STREAMS,
+    TOMBSTONE_PREFIX,
     ArchivedEntry,
     Summary,
     add_entry,
     archive_transaction,
-    finish_export,
     is_about_search,
     list_archived_entries,
     to_archived_entry,
 )
-from pipeline.backup.positions import save_consumers
+from pipeline.backup.authenticity import continue_archive, seal_archive
+from pipeline.backup.positions import copy_stream_consumers, save_consumers
+from pipeline.backup.validate import check_entry, escape_unprintable
 from pipeline.cli.app import ReportProgress
 from pipeline.clock import utc_now
+from pipeline.engine.topology import read_generations_if_any
 
-_TOMBSTONES = kind_filter(ImageRemoved).removesuffix(">") + "*"
+_TOMBSTONES = f"{TOMBSTONE_PREFIX}*"
 
 COMMIT_EVERY_BYTES = 64 * 1024 * 1024
 """Blobs are committed to the archive each time that so many bytes are written."""
@@ -76,7 +79,12 @@ async def drop_erased_entries(database: sqlite3.Connection, client: Client, stre
 
 
 def drop_forgotten(database: sqlite3.Connection) -> None:
-    """Delete entries about removed images and from forgotten people, even if the log has not erased them yet."""
+    """Delete entries about removed images and from forgotten people, even if the log has not erased them yet.
+
+    An image without a tombstone is not removed, whatever somebody wrote into the file. Raises Malformed.
+    """
+    tombstone = "SELECT 1 FROM entries WHERE entries.entity = removed.entity AND subject GLOB ?"
+    database.execute(f"DELETE FROM removed WHERE NOT EXISTS ({tombstone})", (_TOMBSTONES,))  # noqa: S608
     database.execute("DELETE FROM entries WHERE entity IN (SELECT entity FROM removed) AND NOT subject GLOB ?", (_TOMBSTONES,))
     _forget_people(database)
     database.execute(
@@ -102,32 +110,44 @@ def _forget_people(database: sqlite3.Connection) -> None:
 
 
 async def export_to(
-    database: sqlite3.Connection, client: Client, stores: Mapping[str, BlobStore], report_progress: ReportProgress
+    database: sqlite3.Connection, key: bytes, client: Client, stores: Mapping[str, BlobStore], report_progress: ReportProgress
 ) -> Summary:
-    """Bring an archive up to date, and return a summary of what was added.
+    """Bring an archive up to date, authenticate it with the export key, and return a summary of what was added.
 
-    Raises MapSeekError if the archive is of another log, and Unavailable.
+    Raises MapSeekError if the archive is of another log, key or format or was changed, and Unavailable.
     """
     summary = Summary()
-    with archive_transaction(database):
-        await _save_state(database, client)
-        streams = await _list_streams(client)
-        await save_consumers(database, client, streams)
-        for stream in streams:
-            summary.entries[stream] = await _export_stream(database, client, stream, report_progress)
-        drop_forgotten(database)
-        finish_export(database, utc_now().isoformat())
+    try:
+        with archive_transaction(database):
+            archived = continue_archive(database, key)
+            await _save_state(database, client, summary)
+            streams = await _list_streams(client)
+            consumers = await copy_stream_consumers(client, streams)
+            for stream in streams:
+                summary.entries[stream] = await _export_stream(database, client, stream, report_progress, summary)
+            save_consumers(database, consumers, await read_generations_if_any(client))
+            drop_forgotten(database)
+            seal_archive(database, archived, utc_now().isoformat())
+    except Malformed as error:
+        raise MapSeekError(f"This archive was changed ({escape_unprintable(str(error))}): export to a new file.") from None
     await _export_blobs(database, stores, report_progress, summary)
     return summary
 
 
-async def _save_state(database: sqlite3.Connection, client: Client) -> None:
+async def _save_state(database: sqlite3.Connection, client: Client, summary: Summary) -> None:
     everything = await (await open_state(client)).read_all()
     if import_key() in everything:
         raise MapSeekError("An import into this installation is not complete: run `mapseek import` again first.")
-    kept = [(key, value) for key, value in everything.items() if not key.startswith(f"{REQUESTS}.")]
     database.execute("DELETE FROM state")
-    database.executemany("INSERT INTO state VALUES (?, ?)", kept)
+    for key, value in everything.items():
+        if key.startswith(f"{REQUESTS}."):
+            continue
+        try:
+            parse_document(key, value)
+        except Malformed as error:
+            summary.refused.append(f"document {key}: {error}")
+        else:
+            database.execute("INSERT INTO state VALUES (?, ?)", (key, value))
 
 
 async def _list_streams(client: Client) -> list[str]:
@@ -135,8 +155,13 @@ async def _list_streams(client: Client) -> list[str]:
     return [stream for stream in EXPORTED_STREAMS if await has_stream(client, stream)]
 
 
-async def _export_stream(database: sqlite3.Connection, client: Client, stream: str, report_progress: ReportProgress) -> int:
-    """Add what is new in a stream up to its end of now, drop what is gone from it, and return how many entries were added."""
+async def _export_stream(
+    database: sqlite3.Connection, client: Client, stream: str, report_progress: ReportProgress, summary: Summary
+) -> int:
+    """Add what is new in a stream up to its end of now, drop what is gone from it, and return how many entries were added.
+
+    An entry that MapSeek does not write (somebody published it) is left out, since no import would accept it.
+    """
     state = await read_stream_state(client, stream)
     until, created = state.last, state.created.isoformat() if state.created else ""
     known = database.execute("SELECT created, last, held FROM streams WHERE name = ?", (stream,)).fetchone()
@@ -147,9 +172,14 @@ async def _export_stream(database: sqlite3.Connection, client: Client, stream: s
     async with aclosing(read_log_entries(client, stream, after=last, until=until)) as entries:
         async for entry in entries:
             seen += 1
-            if not is_about_search(entry):
-                add_entry(database, entry)
-                taken += 1
+            try:
+                check_entry(entry)
+            except Malformed as error:
+                summary.refused.append(f"entry {entry.sequence} of {stream}: {error}")
+            else:
+                if not is_about_search(entry):
+                    add_entry(database, entry)
+                    taken += 1
             report_progress(stream, entry.sequence - last, until - last)
     if state.entries - seen != held:
         await drop_erased_entries(database, client, stream, last)

@@ -5,16 +5,21 @@ and restored, so that after a restore the stages continue there and do not do al
 """
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
 from contracts.events import Incident
+from contracts.generations import Generations
 from contracts.subjects import FAILURES, INCIDENTS, LANES, RETRIES, failure_subject, parse_dead_letter, retry_subject, subject_of
 from infra.nats.connection import Client
 from infra.nats.consumers import ConsumerCopy, copy_consumers, restore_consumer
 from infra.nats.reader import encode_body
 from pipeline.backup.archive_file import ArchivedEntry, parse_fact
+from pipeline.engine.consumers import list_first_configs, plan_consumers
+from pipeline.engine.registry import STAGES
 
 
 class NewPositions:
@@ -69,15 +74,40 @@ def _move_incident(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEnt
     return replace(entry, subject=subject_of(there), headers={**entry.headers, "ce-id": subject_of(there)}, body=encode_body(there))
 
 
-async def save_consumers(database: sqlite3.Connection, client: Client, streams: list[str]) -> None:
-    """Save every durable consumer of these streams in the archive, and drop those saved earlier. Raises Unavailable."""
+async def copy_stream_consumers(client: Client, streams: Sequence[str]) -> Mapping[str, list[ConsumerCopy]]:
+    """Copy the durable consumers of these streams. Raises Unavailable.
+
+    Handled entries are deleted from RETRIES, so its consumers have no position to copy.
+    """
+    return {stream: await copy_consumers(client, stream) for stream in streams if stream != RETRIES}
+
+
+def list_consumer_configs(generations: Generations) -> Mapping[tuple[str, str], Sequence[bytes]]:
+    """Return, by stream and name of every consumer that the stages need, the encoded configurations that it may have."""
+    return {
+        (durable.stream, durable.name): [encode_config(config.as_dict()) for config in list_first_configs(durable)]
+        for durable in plan_consumers(STAGES, generations)
+    }
+
+
+def encode_config(config: Mapping[str, Any]) -> bytes:
+    """Encode the configuration of a consumer, so that two are the same if their bytes are."""
+    return orjson.dumps(config, option=orjson.OPT_SORT_KEYS)
+
+
+def save_consumers(database: sqlite3.Connection, copies: Mapping[str, Sequence[ConsumerCopy]], generations: Generations) -> None:
+    """Save the positions of the consumers in the archive, and drop those saved earlier.
+
+    Only consumers that this release makes are saved, as it makes them: not those of others, nor those of an unfinished replay.
+    """
     database.execute("DELETE FROM durables")
-    for stream in streams:
-        if stream == RETRIES:  # Handled entries are deleted there, so its consumers have no position to save.
-            continue
-        for copy in await copy_consumers(client, stream):
-            row = (stream, copy.name, orjson.dumps(copy.config).decode(), copy.settled)
-            database.execute("INSERT INTO durables VALUES (?, ?, ?, ?)", row)
+    known = list_consumer_configs(generations)
+    for stream, copied in copies.items():
+        for copy in copied:
+            if found := known.get((stream, copy.name)):
+                start = copy.config.get("opt_start_seq")
+                saved = next((each for each in found if orjson.loads(each).get("opt_start_seq") == start), found[0])
+                database.execute("INSERT INTO durables VALUES (?, ?, ?, ?)", (stream, copy.name, saved.decode(), copy.settled))
 
 
 async def restore_consumers(database: sqlite3.Connection, client: Client, positions: NewPositions) -> None:

@@ -129,6 +129,15 @@ def plan_retry_consumers(stages: Iterable[Stage[Any]]) -> list[StageConsumer]:
     ]
 
 
+def list_first_configs(durable: StageConsumer) -> list[ConsumerConfig]:
+    """Return the configurations that a consumer of `plan_consumers` may have been created with.
+
+    It starts at the beginning of the log, or behind the start of its generation. Which of the two was right depends on the moment.
+    """
+    starts = {0, durable.generation.sequence} if durable.generation else {0}
+    return [_build_config(durable.name, list(durable.config.filter_subjects or ()), after) for after in sorted(starts)]
+
+
 async def ensure_consumer(client: Client, durable: StageConsumer) -> bool:
     """Create a consumer if it is missing, and return whether it was. A paused consumer stays paused. Raises Unavailable."""
     if await read_consumer(client, durable.stream, durable.name) is not None:

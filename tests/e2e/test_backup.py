@@ -19,11 +19,13 @@ from infra.sandbox.art.generate import draw_piece
 from infra.vision.distortions import crop, encode_jpeg, encode_png, resize
 from pipeline.audit.command import show_audit
 from pipeline.backup.archive_file import BLOBS, QUERIES, open_archive_file
+from pipeline.backup.authenticity import EXPORT_KEY_FILENAME
 from pipeline.backup.export import export_to
 from pipeline.engine.registry import STAGES
 from pipeline.local.archive_and_find import LocalAnswer, archive_images, find_images
 from pipeline.process import Process, open_log_server, open_process
 from pipeline.settings import Settings
+from tests.support.backups import EXPORT_KEY, write_key
 from tests.support.programs import EndedProgram, run_to_end
 from tests.support.world import IMPATIENT_POLICY, Log
 
@@ -45,13 +47,14 @@ async def test_the_same_answers_after_export_and_import(tmp_path: Path, number: 
         await expect_clean_audit(data, number)
         exported = await run_command("export", file, data)
     assert exported.code == 0, exported.err
+    key = ("--key", str(shutil.copy(data / EXPORT_KEY_FILENAME, tmp_path)))
     assert size < file.stat().st_size
     assert {each.verdict for each in before} >= {"match", "none"}
 
     shutil.rmtree(data)
-    imported = await run_command("import", file, data)
+    imported = await run_command("import", file, data, *key)
     assert imported.code == 0, imported.err
-    again = await run_command("import", file, data)
+    again = await run_command("import", file, data, *key)
     assert (again.code, "empty installation" in again.err, "Traceback" in again.err) == (1, True, False)
     await expect_clean_audit(data, number)
 
@@ -75,7 +78,7 @@ async def test_the_same_answers_after_export_and_import(tmp_path: Path, number: 
         [answer] = await find_answers(process, [newest])
         assert next(iter(answer.found)).startswith("local-")
         refused = await run_command("export", file, data)
-    assert (refused.code, "another log" in refused.err) == (1, True)
+    assert (refused.code, "an export key that is not in" in refused.err) == (1, True)
 
 
 async def test_an_export_during_work_loses_no_work(tmp_path: Path) -> None:
@@ -87,11 +90,11 @@ async def test_an_export_during_work_loses_no_work(tmp_path: Path) -> None:
         await Log(process.container.client).wait_for(ImageEmbedded, 2)
         with open_archive_file(file, new=True) as database:
             stores = {BLOBS: await process.container.blobs(), QUERIES: await process.container.query_blobs()}
-            exported = await export_to(database, process.container.client, stores, lambda _what, _done, _total: None)
+            exported = await export_to(database, EXPORT_KEY, process.container.client, stores, lambda _what, _done, _total: None)
         await archiving
     assert exported.missing == []
     shutil.rmtree(data)
-    assert (await run_command("import", file, data)).code == 0
+    assert (await run_command("import", file, data, "--key", str(write_key(tmp_path)))).code == 0
     async with open_mapseek(data) as process:
         log = Log(process.container.client)
         await log.wait_until_idle("image")
@@ -108,8 +111,8 @@ async def open_mapseek(folder: Path) -> AsyncIterator[Process]:
         yield process
 
 
-async def run_command(command: str, file: Path, folder: Path) -> EndedProgram:
-    return await run_to_end(command, str(file), environment={"MAPSEEK_DATA_DIR": str(folder)})
+async def run_command(command: str, file: Path, folder: Path, *options: str) -> EndedProgram:
+    return await run_to_end(command, str(file), *options, environment={"MAPSEEK_DATA_DIR": str(folder)})
 
 
 async def expect_clean_audit(folder: Path, images: int) -> None:

@@ -41,14 +41,25 @@ from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline.backup.archive_file import BLOBS, EXPORTED_STREAMS, QUERIES, Summary, open_archive_file
 from pipeline.backup.export import export_to
 from pipeline.backup.restore import begin_import, end_import, fill_catalogue, import_from
+from pipeline.backup.validate import validate_archive
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
 from tests.support.facts import MOMENT, VECTOR, founding_facts
 
+EXPORT_KEY = bytes(range(32))
+"""The export key of every installation of the tests."""
+
 
 def ignore_progress(_what: str, _done: int, _total: int | None) -> None:
     """Ignore reported progress."""
+
+
+def write_key(folder: Path) -> Path:
+    """Write the export key into a file, as an owner keeps it."""
+    file = folder / "kept.key"
+    file.write_text(EXPORT_KEY.hex())
+    return file
 
 
 @dataclass(frozen=True)
@@ -106,10 +117,11 @@ class Installation:
 
     async def export(self, path: Path) -> Summary:
         with open_archive_file(path, new=True) as database:
-            return await export_to(database, self.client, self.stores, ignore_progress)
+            return await export_to(database, EXPORT_KEY, self.client, self.stores, ignore_progress)
 
     async def restore(self, path: Path) -> Summary:
         with open_archive_file(path) as database:
+            list(validate_archive(database, path, EXPORT_KEY))
             await topology.ensure_topology(self.client, ())
             await begin_import(database, self.client, self.catalogue)
             summary = await import_from(database, self.client, self.stores, ignore_progress)

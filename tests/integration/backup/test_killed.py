@@ -12,7 +12,7 @@ from pipeline.backup import restore
 from pipeline.backup.archive_file import BLOBS, open_archive_file
 from pipeline.backup.restore import begin_import, import_from
 from pipeline.engine import topology
-from tests.support.backups import Installation, list_blob_names, open_installation, record_post, record_sample_log
+from tests.support.backups import Installation, list_blob_names, open_installation, record_post, record_sample_log, write_key
 from tests.support.programs import run_program, run_to_end
 from tests.support.waiting import eventually
 
@@ -49,9 +49,10 @@ async def test_an_import_process_that_was_killed_is_continued(source: Installati
     for number in range(200):
         await record_post(source, number)
     await source.export(archive)
+    asked = ("import", str(archive), "--key", str(write_key(tmp_path)))
     async with open_installation(tmp_path / "target", new=False) as target:
         environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "target"), "NATS_URL": target.client.connected_url.geturl()}
-        async with run_program(tmp_path / "log", "import", str(archive), environment=environment) as first:
+        async with run_program(tmp_path / "log", *asked, environment=environment) as first:
 
             async def begun() -> bool:
                 try:
@@ -61,12 +62,12 @@ async def test_an_import_process_that_was_killed_is_continued(source: Installati
 
             await eventually(begun, every=0.001)
             await first.kill()
-        second = await run_to_end("import", str(archive), environment=environment)
+        second = await run_to_end(*asked, environment=environment)
         assert second.code == 0, second.err
         assert "IMAGES" in second.out
         assert await target.dump(IMAGES) == await source.dump(IMAGES)
         assert len((await list_blob_names(target))[BLOBS]) == 800
-        third = await run_to_end("import", str(archive), environment=environment)
+        third = await run_to_end(*asked, environment=environment)
         assert (third.code, "This installation is not empty" in third.err) == (1, True)
 
 

@@ -9,7 +9,8 @@ import pytest
 from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES
 from infra.nats.state import open_state
-from pipeline.backup.archive_file import open_archive_file, verify_archive
+from pipeline.backup.archive_file import open_archive_file
+from pipeline.backup.validate import validate_archive
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
 from tests.support.backups import Installation, record_post, record_sample_log
@@ -46,14 +47,14 @@ async def test_a_damaged_archive_is_refused(source: Installation, archive: Path,
     await source.export(archive)
     damage(archive)
     with pytest.raises(MapSeekError, match="damaged or no archive"), open_archive_file(archive) as database:
-        list(verify_archive(database, archive))
+        list(validate_archive(database, archive, None))
 
 
 async def test_a_whole_archive_is_accepted(source: Installation, archive: Path) -> None:
     await record_sample_log(source)
     await source.export(archive)
     with open_archive_file(archive) as database:
-        assert list(verify_archive(database, archive))[-1] == 32 + 14
+        assert list(validate_archive(database, archive, None))[-1] == 32 + 14
 
 
 async def test_a_missing_archive_is_refused(tmp_path: Path) -> None:
