@@ -99,6 +99,9 @@ CREATE INDEX users ON uses (store, name);
 A blob without data is yet to come.
 """
 
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""A journal ends with these bytes if the name of another journal precedes them."""
+
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -114,15 +117,13 @@ def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Conn
     try:
         if new:
             _create_privately(path)
-        is_write_ahead = 2 in path.open("rb").read(20)[18:]
+        _refuse_other_files(path)
         database = sqlite3.connect(path, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise MapSeekError(f"The archive {path} cannot be opened ({reason}): correct its path or its permissions.") from None
     try:
-        if is_write_ahead:
-            raise damaged_archive_error(path, "it is a database of another program")
-        _prepare(database, path)
+        _prepare(database, path, new=new)
         if new:
             _make_private(path)
         yield database
@@ -165,7 +166,20 @@ def _decode_text(data: bytes) -> str:
         raise sqlite3.DatabaseError("a text in it is not UTF-8") from None
 
 
-def _prepare(database: sqlite3.Connection, path: Path) -> None:
+def _refuse_other_files(path: Path) -> None:
+    """Refuse a database with a write-ahead log, and a journal that names another file, which SQLite would delete."""
+    with path.open("rb") as file:
+        if 2 in file.read(20)[18:]:
+            raise damaged_archive_error(path, "it is a database of another program")
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.is_file():
+        with journal.open("rb") as file:
+            file.seek(max(1, file.seek(0, os.SEEK_END) - len(_JOURNAL_MAGIC)))
+            if file.read() == _JOURNAL_MAGIC:
+                raise damaged_archive_error(path, "its journal belongs to another database")
+
+
+def _prepare(database: sqlite3.Connection, path: Path, *, new: bool) -> None:
     """Make the connection safe for a file from anywhere, and check that it has the tables of an archive and nothing else."""
     database.text_factory = _decode_text
     database.execute("PRAGMA trusted_schema = OFF")
@@ -175,7 +189,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA secure_delete = ON")
     [[pages]], [[size]] = database.execute("PRAGMA page_count"), database.execute("PRAGMA page_size")
     [[application]], [[version]] = database.execute("PRAGMA application_id"), database.execute("PRAGMA user_version")
-    if pages == 0:
+    if pages == 0 and new:
         header = f"PRAGMA application_id = {ARCHIVE_APPLICATION_ID}; PRAGMA user_version = {ARCHIVE_FORMAT}"
         database.executescript(f"BEGIN EXCLUSIVE; {_build_schema(ARCHIVE_FORMAT)} {header}; COMMIT")
     elif application != ARCHIVE_APPLICATION_ID:
@@ -184,6 +198,8 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
         raise MapSeekError(f"The archive {path} was written by a newer version of MapSeek: install that version first.")
     elif pages * size != path.stat().st_size:
         raise damaged_archive_error(path, "its end is missing")
+    elif new and version < ARCHIVE_FORMAT:
+        raise MapSeekError(f"The archive {path} has an earlier format without authentication: export to a new file.")
     elif version not in _EXPORTS_COLUMNS or _read_schema(database) != _list_schema(version):
         raise damaged_archive_error(path, "its tables are not those of an archive")
 

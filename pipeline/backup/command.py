@@ -18,7 +18,7 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import BlobStore
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
-from pipeline.backup.archive_file import ARCHIVE_FORMAT, BLOBS, QUERIES, Summary, open_archive_file, read_format, read_identity
+from pipeline.backup.archive_file import BLOBS, QUERIES, Summary, open_archive_file, read_identity
 from pipeline.backup.authenticity import make_export_key, read_export_key, read_given_key
 from pipeline.backup.export import export_to
 from pipeline.backup.restore import begin_import, end_import, fill_catalogue, import_from
@@ -38,8 +38,6 @@ async def export_archive(settings: Settings, path: Path, out: Console, err: Cons
     require_archive(settings)
     began = monotonic()
     with open_archive_file(path, new=True) as database:
-        if read_format(database) != ARCHIVE_FORMAT:
-            raise MapSeekError(f"The archive {path} has an earlier format without authentication: export to a new file.")
         key = _ensure_export_key(settings, database, path, err)
         with _show_progress(err) as report_progress:
             async with _client(settings) as client:

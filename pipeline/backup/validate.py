@@ -53,10 +53,12 @@ from pipeline.backup.archive_file import (
 from pipeline.backup.authenticity import EntrySum, Head, are_entries_authentic, is_head_authentic, read_head
 from pipeline.backup.positions import encode_config, list_consumer_configs
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
-"""The server accepts no larger message."""
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024 - 4096
+"""The server accepts 8 MiB with the headers, also with those that an import adds."""
 
-MAX_HEADERS_BYTES = 64 * 1024
+MAX_HEADERS_BYTES = 60_000
+"""The server accepts 65,535 bytes of headers. An import adds one of its own."""
+
 MAX_SUBJECT_BYTES = 1024
 MAX_SETTING_BYTES = 1024 * 1024
 MAX_BLOB_BYTES = 512 * 1024 * 1024
@@ -92,8 +94,8 @@ _VALUES: Mapping[str, Mapping[str, tuple[str, int]]] = {
         "sequence": ("integer", MAX_INTEGER),
         "subject": ("text", MAX_SUBJECT_BYTES),
         "entity": ("text", _NAME_BYTES),
-        "headers": ("text", MAX_HEADERS_BYTES),
-        "body": ("blob", MAX_BODY_BYTES),
+        "headers": ("text", 2 * MAX_HEADERS_BYTES),
+        "body": ("blob", MAX_MESSAGE_BYTES),
         "crc": ("integer", 2**32 - 1),
     },
     "removed": {"entity": ("text", _NAME_BYTES)},
@@ -161,6 +163,9 @@ def check_entry(entry: ArchivedEntry) -> None:
     for name, value in entry.headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise Malformed(f"its header {name[:50]!a} is none that MapSeek writes")
+    header_bytes = sum(len(f"{name}: {value}\r\n".encode()) for name, value in entry.headers.items())
+    if header_bytes > MAX_HEADERS_BYTES or header_bytes + len(entry.body) > MAX_MESSAGE_BYTES:
+        raise Malformed("it is larger than the server accepts")
     if entry.stream in _LETTER_STREAMS:
         _check_letter(entry)
     else:
