@@ -129,12 +129,21 @@ def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Conn
         yield database
     except sqlite3.OperationalError as error:
         raise MapSeekError(
-            f"The archive {path} cannot be used ({error}): free space on the disk, or wait until no other process uses it."
+            f"The archive {path} cannot be used ({escape_unprintable(str(error))}): "
+            "free space on the disk, or wait until no other process uses it."
         ) from None
     except sqlite3.DatabaseError as error:
-        raise damaged_archive_error(path, str(error)) from None
+        raise damaged_archive_error(path, escape_unprintable(str(error))) from None
+    except UnicodeDecodeError:
+        # The text of an error of SQLite has a name from the file.
+        raise damaged_archive_error(path, "a text in it is not UTF-8") from None
     finally:
         database.close()
+
+
+def escape_unprintable(text: str) -> str:
+    """Return a text from an archive as it may be shown: without line breaks, control characters and changes of direction."""
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text[:300])
 
 
 def damaged_archive_error(path: Path, reason: str) -> MapSeekError:

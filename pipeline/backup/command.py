@@ -18,11 +18,11 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import BlobStore
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
-from pipeline.backup.archive_file import BLOBS, QUERIES, Summary, open_archive_file, read_identity
+from pipeline.backup.archive_file import BLOBS, QUERIES, Summary, escape_unprintable, open_archive_file, read_identity
 from pipeline.backup.authenticity import make_export_key, read_export_key, read_given_key
 from pipeline.backup.export import export_to
 from pipeline.backup.restore import begin_import, end_import, fill_catalogue, import_from
-from pipeline.backup.validate import escape_unprintable, validate_archive
+from pipeline.backup.validate import validate_archive
 from pipeline.cli.app import ReportProgress, build_progress_reporter
 from pipeline.cli.open import open_log_client, require_archive
 from pipeline.container import open_catalogue

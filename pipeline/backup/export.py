@@ -26,13 +26,14 @@ from pipeline.backup.archive_file import (
     Summary,
     add_entry,
     archive_transaction,
+    escape_unprintable,
     is_about_search,
     list_archived_entries,
     to_archived_entry,
 )
 from pipeline.backup.authenticity import continue_archive, seal_archive
 from pipeline.backup.positions import copy_stream_consumers, save_consumers
-from pipeline.backup.validate import check_entry, escape_unprintable
+from pipeline.backup.validate import check_entry
 from pipeline.cli.app import ReportProgress
 from pipeline.clock import utc_now
 from pipeline.engine.topology import read_generations_if_any

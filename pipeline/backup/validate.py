@@ -45,7 +45,9 @@ from pipeline.backup.archive_file import (
     compute_settings_digest,
     count_rows,
     damaged_archive_error,
+    escape_unprintable,
     is_about_search,
+    list_archived_entries,
     list_entry_blobs,
     read_format,
     read_headers,
@@ -147,6 +149,7 @@ def validate_archive(database: sqlite3.Connection, path: Path, key: bytes | None
             yield (done := done + 1)
         if key is not None and (head is None or not are_entries_authentic(head, entries)):
             raise _not_authentic_error(path, "entries were added, changed or removed")
+        _check_letters(database)
         _check_consequences(database)
         for store, name, data in database.execute("SELECT store, name, data FROM blobs WHERE data IS NOT NULL"):
             if store not in (BLOBS, QUERIES) or hashlib.sha256(data).hexdigest() != name:
@@ -170,11 +173,6 @@ def check_entry(entry: ArchivedEntry) -> None:
         _check_letter(entry)
     else:
         _check_fact(entry)
-
-
-def escape_unprintable(text: str) -> str:
-    """Return a text from an archive as it may be shown: without line breaks, control characters and changes of direction."""
-    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text[:300])
 
 
 def _not_authentic_error(path: Path, reason: str) -> MapSeekError:
@@ -261,21 +259,21 @@ def _check_row(
         raise Malformed(f"{where} is about a search, and archives have none")
     if entry.entity != entity:
         raise Malformed(f"{where} is about something else than the archive says")
-    if stream in _LETTER_STREAMS:
-        _check_failed_entry(database, entry, where)
     uses = set(database.execute("SELECT store, name FROM uses WHERE entry = ?", (row,)).fetchall())
     if uses != list_entry_blobs(entry):
         raise Malformed(f"{where} has other blobs than the archive says")
     return entry
 
 
-def _check_failed_entry(database: sqlite3.Connection, letter: ArchivedEntry, where: str) -> None:
-    key = parse_dead_letter(letter.subject)
-    failed = database.execute(
-        "SELECT subject FROM entries WHERE stream = ? AND sequence = ?", (LANES[key.family], int(key.sequence))
-    ).fetchone()
-    if failed is not None and failed[0] != letter.headers["mapseek-subject"]:
-        raise Malformed(f"{where} is the dead letter of another entry than it says")
+def _check_letters(database: sqlite3.Connection) -> None:
+    """Check that a dead letter names the subject of the entry that failed, if that is in the archive."""
+    for stream in _LETTER_STREAMS:
+        for letter in list_archived_entries(database, stream):
+            key = parse_dead_letter(letter.subject)
+            position = (LANES[key.family], int(key.sequence))
+            failed = database.execute("SELECT subject FROM entries WHERE stream = ? AND sequence = ?", position).fetchone()
+            if failed is not None and failed[0] != letter.headers["mapseek-subject"]:
+                raise Malformed(f"entry {letter.sequence} of {stream} is the dead letter of another entry than it says")
 
 
 def _check_fact(entry: ArchivedEntry) -> None:

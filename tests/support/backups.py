@@ -119,9 +119,9 @@ class Installation:
         with open_archive_file(path, new=True) as database:
             return await export_to(database, EXPORT_KEY, self.client, self.stores, ignore_progress)
 
-    async def restore(self, path: Path) -> Summary:
+    async def restore(self, path: Path, key: bytes | None = EXPORT_KEY) -> Summary:
         with open_archive_file(path) as database:
-            list(validate_archive(database, path, EXPORT_KEY))
+            list(validate_archive(database, path, key))
             await topology.ensure_topology(self.client, ())
             await begin_import(database, self.client, self.catalogue)
             summary = await import_from(database, self.client, self.stores, ignore_progress)
