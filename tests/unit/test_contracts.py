@@ -8,12 +8,34 @@ import pytest
 
 from contracts.envelope import Origin, build_headers, parse_origin, parse_payload
 from contracts.errors import Malformed
-from contracts.events import FACTS, ImagePosted
-from contracts.events.base import Fact
-from contracts.subjects import STREAM_SUBJECTS, entity_filters, kind_filter, parse_subject, stream_of, subject_of
+from contracts.events import FACTS, DiscordFile, ImageEmbedded, ImagePosted
+from contracts.events.base import Fact, is_web_address
+from contracts.subjects import (
+    BACKFILLS,
+    FORGOTTEN,
+    MARKS,
+    SETTINGS,
+    STREAM_SUBJECTS,
+    backfill_key,
+    entity_filters,
+    failure_subject,
+    forgotten_key,
+    import_key,
+    kind_filter,
+    mark_key,
+    owner_key,
+    parse_dead_letter,
+    parse_state_key,
+    parse_subject,
+    requests_key,
+    retry_subject,
+    settings_key,
+    stream_of,
+    subject_of,
+)
 from infra.nats.reader import decode_fact, encode_body
 from pipeline.schemas import build_asyncapi, find_stale_files
-from tests.support.facts import MOMENT, example_facts, posted
+from tests.support.facts import IMAGE, MOMENT, example_facts, posted
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -81,10 +103,118 @@ def test_filters() -> None:
     assert entity_filters("image", "7", "9") == ("mapseek.image.*.*.7.9", "mapseek.image.*.*.7.9.>")
 
 
-@pytest.mark.parametrize("subject", ["mapseek.image", "other.image.posted.v1.7.9", "mapseek.image.posted.one.7.9", ""])
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "mapseek.image",
+        "other.image.posted.v1.7.9",
+        "mapseek.image.posted.one.7.9",
+        "",
+        "mapseek.image.posted.v1.",
+        "mapseek.image.posted.v0.7.9",
+        "mapseek.image.posted.v\u00b2.7.9",
+        "mapseek.image.posted.v1.7.9\n",
+        "mapseek.image.posted.v1.7.9\r\nPUB x 0",
+        "mapseek.image.posted.v1.*.>",
+        "mapseek.image.posted.v1.7 9",
+        f"mapseek.image.posted.v1.{'7' * 65}",
+        "$JS.API.STREAM.DELETE.IMAGES",
+        "$KV.mapseek-state.settings.7",
+    ],
+)
 def test_other_subjects_are_malformed(subject: str) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, match="is not the subject of a fact"):
         parse_subject(subject)
+
+
+@pytest.mark.parametrize("generation", [None, "g2"])
+def test_the_subject_of_a_dead_letter_is_parsed_back(generation: str | None) -> None:
+    key = ("embed", "image", "123", generation)
+    assert parse_dead_letter(failure_subject(*key)) == parse_dead_letter(retry_subject(*key)) == key
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "mapseek.failure.embed.image",
+        "mapseek.failure.embed.other.1",
+        "mapseek.failure.embed.image.0",
+        "mapseek.failure.embed.image.-1",
+        "mapseek.failure.embed.image.1.g1.g2",
+        "mapseek.failure.embed.image.1.",
+        "mapseek.failure.*.image.1",
+        "mapseek.image.embed.image.1",
+        "mapseek.failure.embed.image.1\n",
+        "",
+    ],
+)
+def test_other_subjects_are_no_dead_letters(subject: str) -> None:
+    with pytest.raises(Malformed, match="is not the subject of a dead letter"):
+        parse_dead_letter(subject)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (settings_key("7"), SETTINGS),
+        (mark_key("7", "8"), MARKS),
+        (backfill_key("7", "8"), BACKFILLS),
+        (forgotten_key("7", "5"), FORGOTTEN),
+        (owner_key(), "owner"),
+    ],
+)
+def test_the_key_of_a_document_is_parsed_back(key: str, kind: str) -> None:
+    assert parse_state_key(key) == kind
+
+
+@pytest.mark.parametrize(
+    "key", [import_key(), requests_key("all"), "", "settings", "settings.7.8", "mark.7", "settings.7\n", "settings.*"]
+)
+def test_other_keys_are_of_no_document(key: str) -> None:
+    with pytest.raises(Malformed, match="is not the key of a document"):
+        parse_state_key(key)
+
+
+@pytest.mark.parametrize("link", ["https://discord.com/channels/7/8/10", "http://127.0.0.1:1/a", "file:///a%20b/%28c%29.png"])
+def test_a_post_has_a_link_that_people_can_open(link: str) -> None:
+    assert ImagePosted(**{**posted().model_dump(), "message_link": link}).message_link == link
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        "data:text/html,x",
+        "javascript://discord.com/%0aalert(1)",
+        " https://discord.com",
+        "https://discord.com\n",
+        "https://a b",
+        "https://a)[x](https://b",
+        'https://a"onclick="x',
+        "https://a\u202eb",
+        "//discord.com",
+        "https://",
+        "",
+    ],
+)
+def test_any_other_link_is_refused(link: str) -> None:
+    with pytest.raises(ValueError, match="message_link"):
+        ImagePosted(**{**posted().model_dump(), "message_link": link})
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "file:///etc/passwd", "data:image/png;base64,AA", "https://a\r\nb", "https://a b", ""]
+)
+def test_a_file_is_fetched_from_the_web_only(url: str) -> None:
+    assert not is_web_address(url)
+    with pytest.raises(ValueError, match="url"):
+        DiscordFile(url=url)
+
+
+def test_a_vector_has_whole_numbers() -> None:
+    with pytest.raises(ValueError, match="4 bytes for each number"):
+        ImageEmbedded(**IMAGE, generation="g1", vector=bytes(5))
 
 
 @pytest.mark.parametrize("hostile", ["7.8", "7 8", "*", ">", "", "a" * 65, "ä"])

@@ -42,6 +42,8 @@ def test_a_picture_from_discords_media_proxy_may_have_no_suffix() -> None:
         "https://[::1/map.png",
         "http://127.0.0.1:8080/attachments/1/2/map.png",
         "file:///etc/passwd.png",
+        'https://cdn.discordapp.com/attachments/1/2/map".png',
+        "https://cdn.discordapp.com/attachments/1/2/map\u202e.png",
     ],
 )
 def test_links_to_other_sites_are_refused(text: str) -> None:

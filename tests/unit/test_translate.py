@@ -11,7 +11,7 @@ from contracts.subjects import subject_of
 from infra.discord.archive.intake import is_listed
 from infra.discord.gateway import DISCORD, parse_discord_json
 from infra.discord.rest.client import find_image_url
-from infra.discord.translate import facts_from_message
+from infra.discord.translate import facts_from_message, list_embed_images
 from infra.nats.reader import decode_fact, encode_body
 from tests.support.payloads import GUILD_PAYLOAD, MEMBER, MESSAGE, OPEN, Json, attachment, message_payload, user
 
@@ -179,6 +179,14 @@ def test_a_channel_is_watched_by_its_id_or_its_category(
 @pytest.mark.parametrize(("channels", "watched"), [({"401"}, True), ({"201"}, True), ({"200"}, True), ({"404"}, False)])
 def test_a_thread_is_watched_with_its_parent(guild: disnake.Guild, channels: set[str], watched: bool) -> None:
     assert is_listed(guild.get_thread(401), frozenset(channels)) == watched
+
+
+def test_an_embed_whose_address_is_not_of_the_web_shows_no_picture() -> None:
+    """A webhook writes its embeds itself."""
+    hostile = [{"type": "rich", "image": {"url": url}} for url in ("javascript:alert(1)", "attachment://a.png", "https://a b")]
+    proxied = {"type": "rich", "image": {"url": "data:,", "proxy_url": "https://p/a.png"}}
+    embeds = [disnake.Embed.from_dict(embed) for embed in (*hostile, proxied)]
+    assert [(image.position, image.url) for image in list_embed_images(embeds)] == [(3, "https://p/a.png")]
 
 
 def test_the_url_of_an_image_is_found_by_its_id() -> None:
