@@ -39,8 +39,8 @@ def is_image(attachment: disnake.Attachment) -> bool:
 def list_embed_images(embeds: Iterable[disnake.Embed]) -> list[EmbeddedImage]:
     """Return the pictures that embeds show large: an embed's image, or the thumbnail of an unfurled link to an image.
 
-    Discord's own copy (`proxy_url`) is preferred, since the original may be on any host. An address that is not of the web (a member
-    writes the embed of a webhook) is left out.
+    Discord's own copy (`proxy_url`) is preferred, since the original may be on any host. An address that is not of the web is left
+    out: a webhook writes its embeds itself.
     """
     images = []
     for position, embed in enumerate(embeds):
