@@ -1,14 +1,17 @@
 """Small mutable documents, kept beside the log in the key-value bucket. contracts/subjects.py builds their keys."""
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from contracts.errors import Malformed
 from contracts.events.base import Id, Instant, Payload
 from contracts.ports import StateStore
 from contracts.subjects import BACKFILLS, FORGOTTEN, MARKS, SETTINGS, owner_key, parse_state_key
+
+Snowflake = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
+"""An id that Discord made. Its number is larger if it was made later."""
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
@@ -31,24 +34,24 @@ class GuildSettings(Payload):
 class HighWaterMark(Payload):
     """Every image of a channel up to this message is recorded. `heard_at` is when the gateway last heard of the channel."""
 
-    message_id: Id
+    message_id: Snowflake
     heard_at: Instant
 
 
 class Backfill(Payload):
     """The progress of a back-fill.
 
-    Messages after `position` and up to `until` are still to be read, oldest first; reading began at `since`. Ids are snowflakes.
+    Messages after `position` and up to `until` are still to be read, oldest first; reading began at `since`.
     `channel_id` is the channel to back-fill; `sources` are its channels and threads, of which the first `done` are finished.
     `asked_in` is the channel of the command. Once the interaction's token has expired, the message `notice` (channel id,
     message id) there shows the progress.
     """
 
-    channel_id: Id
-    sources: tuple[Id, ...]
-    since: Id
-    until: Id
-    position: Id
+    channel_id: Snowflake
+    sources: tuple[Snowflake, ...]
+    since: Snowflake
+    until: Snowflake
+    position: Snowflake
     done: int = 0
     state: Literal["running", "paused", "cancelled", "finished"] = "running"
     messages: int = 0
@@ -62,7 +65,7 @@ class Backfill(Payload):
     token: str | None = Field(default=None, repr=False)
     token_until: Instant | None = None
     asked_in: Id | None = None
-    notice: tuple[Id, Id] | None = None
+    notice: tuple[Snowflake, Snowflake] | None = None
 
 
 class ForgetRequest(Payload):

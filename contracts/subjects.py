@@ -46,8 +46,11 @@ _ID = "[A-Za-z0-9_-]{1,64}"
 """The grammar of ids, as in contracts/events/base.py."""
 
 _FACT_SUBJECT = re.compile(rf"mapseek\.([a-z]{{1,32}}\.[a-z]{{1,32}})\.v([1-9][0-9]{{0,3}})(?:\.{_ID}){{1,8}}")
-_LETTER_SUBJECT = re.compile(rf"mapseek\.(?:failure|retry)\.({_ID})\.({'|'.join(LANES)})\.([1-9][0-9]{{0,18}})(?:\.({_ID}))?")
-_STATE_KEY = re.compile(rf"(?P<guild>{SETTINGS})\.{_ID}|(?P<member>{MARKS}|{BACKFILLS}|{FORGOTTEN})\.{_ID}\.{_ID}|(?P<owner>owner)")
+_LETTER_SUBJECT = re.compile(rf"mapseek\.(?:failure|retry)\.({_ID})\.({'|'.join(LANES)})\.([1-9][0-9]{{0,17}})(?:\.({_ID}))?")
+_STATE_KEY = re.compile(
+    rf"(?P<guild>{SETTINGS})\.{_ID}|(?P<channel>{MARKS}|{BACKFILLS})\.[0-9]{{1,20}}\.[0-9]{{1,20}}"
+    rf"|(?P<member>{FORGOTTEN})\.{_ID}\.{_ID}|(?P<owner>owner)"
+)
 
 
 def stream_of(fact: type[Fact] | Fact) -> str:

@@ -3,6 +3,7 @@
 import base64
 import re
 from abc import abstractmethod
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
@@ -143,7 +144,14 @@ They go clockwise, starting at the top left of what the quadrilateral shows. A c
 
 Source = Annotated[DiscordFile | StoredFile, Field(discriminator="kind")]
 
-Instant = AwareDatetime
+
+def _check_year(value: datetime) -> datetime:
+    if not MINYEAR < value.year < MAXYEAR:
+        raise ValueError("a time in the first or last year of the calendar has no time in every time zone")
+    return value
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_check_year)]
 """A time with its offset. Facts carry UTC."""
 
 __all__ = [

@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from contracts.errors import RejectCode
 from contracts.events.base import Fact, Family, Id, Instant, Person, PostLink, Sha256, Source, Text, Variant, Vector
 
@@ -124,8 +126,8 @@ class ImageFingerprinted(ImageFact):
     method: Id
     fingerprint: Sha256
     hash: Sha256
-    quality: int
-    features: int
+    quality: int = Field(ge=0, le=100)
+    features: int = Field(ge=0)
 
     @property
     def key(self) -> tuple[str, ...]:

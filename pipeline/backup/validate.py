@@ -15,10 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from contracts.errors import Malformed, MapSeekError
-from contracts.events import FACTS
+from contracts.events import FACTS, AlertEmbedded, AlertSet, Fact, ImageEmbedded
 from contracts.events.generation import GenerationFact
 from contracts.generations import Generations
 from contracts.state import parse_document
@@ -27,7 +28,6 @@ from contracts.subjects import (
     LANES,
     RETRIES,
     failure_subject,
-    lane_filter,
     parse_dead_letter,
     parse_subject,
     retry_subject,
@@ -54,6 +54,7 @@ from pipeline.backup.archive_file import (
 )
 from pipeline.backup.authenticity import EntrySum, Head, are_entries_authentic, is_head_authentic, read_head
 from pipeline.backup.positions import encode_config, list_consumer_configs
+from pipeline.generations.progress import FLOAT_BYTES
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024 - 4096
 """The server accepts 8 MiB with the headers, also with those that an import adds."""
@@ -120,7 +121,10 @@ _LETTER_NUMBERS = ("mapseek-sequence", "mapseek-round", "mapseek-attempts", "map
 _LANE_TOKEN = re.compile(r"[^.*>\x00-\x20\x7f-\U0010ffff]{1,64}")
 _ARCHIVE_ID = re.compile(r"[0-9a-f]{32}")
 
-_GENERATIONS_PREFIX = lane_filter(GenerationFact.family).removesuffix(">")
+_FACTS_WITH_VECTOR = (ImageEmbedded, AlertSet, AlertEmbedded)
+
+MAX_NUMBER = 2**53
+"""JSON's numbers are exact up to here, and SQLite and MongoDB have larger ones. No number in a fact comes near."""
 
 _TOMBSTONES = f"{TOMBSTONE_PREFIX}*"
 
@@ -137,16 +141,20 @@ def validate_archive(database: sqlite3.Connection, path: Path, key: bytes | None
         head = _check_whole(database, path, key)
         entries = EntrySum(key or b"")
         generations = Generations()
+        dimensions: dict[str, set[int]] = {}
         done = 0
         for row in database.execute(
             "SELECT stream, sequence, subject, entity, headers, body, crc, id FROM entries ORDER BY stream, sequence"
         ):
-            entry = _check_row(database, *row)
+            fact = _check_row(database, *row)
             if key is not None:
                 entries.change(1, *row[:6])
-            if entry.subject.startswith(_GENERATIONS_PREFIX):
-                generations = generations.with_fact(decode_fact(entry.subject, {}, entry.body).fact, entry.sequence)
+            if isinstance(fact, GenerationFact):
+                generations = generations.with_fact(fact, row[1])
+            elif isinstance(fact, _FACTS_WITH_VECTOR):
+                dimensions.setdefault(fact.generation, set()).add(len(fact.vector) // FLOAT_BYTES)
             yield (done := done + 1)
+        _check_dimensions(generations, dimensions)
         if key is not None and (head is None or not are_entries_authentic(head, entries)):
             raise _not_authentic_error(path, "entries were added, changed or removed")
         _check_letters(database)
@@ -161,18 +169,21 @@ def validate_archive(database: sqlite3.Connection, path: Path, key: bytes | None
         raise damaged_archive_error(path, escape_unprintable(str(error))) from None
 
 
-def check_entry(entry: ArchivedEntry) -> None:
-    """Raise Malformed if this is no entry that MapSeek records in that stream, on that subject and with those headers."""
+def check_entry(entry: ArchivedEntry) -> Fact | None:
+    """Return the fact of an entry, None for a dead letter, whose body may be anything.
+
+    Raises Malformed if this is no entry that MapSeek records in that stream, on that subject and with those headers.
+    """
     for name, value in entry.headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise Malformed(f"its header {name[:50]!a} is none that MapSeek writes")
     header_bytes = sum(len(f"{name}: {value}\r\n".encode()) for name, value in entry.headers.items())
     if header_bytes > MAX_HEADERS_BYTES or header_bytes + len(entry.body) > MAX_MESSAGE_BYTES:
         raise Malformed("it is larger than the server accepts")
-    if entry.stream in _LETTER_STREAMS:
-        _check_letter(entry)
-    else:
-        _check_fact(entry)
+    if entry.stream not in _LETTER_STREAMS:
+        return _check_fact(entry)
+    _check_letter(entry)
+    return None
 
 
 def _not_authentic_error(path: Path, reason: str) -> MapSeekError:
@@ -241,8 +252,8 @@ def _check_row(
     body: bytes,
     crc: int,
     row: int,
-) -> ArchivedEntry:
-    """Check one row of `entries`, with the rows of `uses` that follow from it, and return its entry."""
+) -> Fact | None:
+    """Check one row of `entries`, with the rows of `uses` that follow from it. Return its fact, None for a dead letter."""
     if stream not in EXPORTED_STREAMS or not database.execute("SELECT 1 FROM streams WHERE name = ?", (stream,)).fetchone():
         raise Malformed(f"its stream {stream[:50]!a} is none that is exported")
     where = f"entry {sequence} of {stream}"
@@ -252,7 +263,7 @@ def _check_row(
         raise Malformed(f"{where} was changed")
     try:
         entry = ArchivedEntry(stream, sequence, subject, read_headers(headers), body)
-        check_entry(entry)
+        fact = check_entry(entry)
     except Malformed as error:
         raise Malformed(f"{where}: {error}") from None
     if is_about_search(entry):
@@ -262,7 +273,15 @@ def _check_row(
     uses = set(database.execute("SELECT store, name FROM uses WHERE entry = ?", (row,)).fetchall())
     if uses != list_entry_blobs(entry):
         raise Malformed(f"{where} has other blobs than the archive says")
-    return entry
+    return fact
+
+
+def _check_dimensions(generations: Generations, found: Mapping[str, set[int]]) -> None:
+    """Check that all vectors of a generation have as many dimensions as its encoder makes: an index holds no others."""
+    for name, dimensions in found.items():
+        generation = generations.known.get(name)
+        if len(dimensions | ({generation.dimensions} if generation else set())) > 1:
+            raise Malformed(f"generation {name} has vectors of different dimensions")
 
 
 def _check_letters(database: sqlite3.Connection) -> None:
@@ -276,18 +295,36 @@ def _check_letters(database: sqlite3.Connection) -> None:
                 raise Malformed(f"entry {letter.sequence} of {stream} is the dead letter of another entry than it says")
 
 
-def _check_fact(entry: ArchivedEntry) -> None:
+def _check_fact(entry: ArchivedEntry) -> Fact:
     type_name, version = parse_subject(entry.subject)
     kind = FACTS.get(type_name)
     if kind is None or stream_of(kind) != entry.stream:
         raise Malformed(f"{entry.subject} is no subject of this stream")
-    decode_fact(entry.subject, entry.headers, entry.body)
+    fact = decode_fact(entry.subject, entry.headers, entry.body).fact
+    _check_numbers(fact.model_dump())
+    if (
+        isinstance(fact, _FACTS_WITH_VECTOR)
+        and not 0 < np.linalg.norm(np.frombuffer(fact.vector, "<f4").astype(np.float64)) < np.inf
+    ):
+        raise Malformed("its vector is zero or not finite")
     about = {"ce-id": entry.subject, "ce-type": f"mapseek.{type_name}.v{version}"}
     wrong = [name for name, value in about.items() if entry.headers.get(name, value) != value]
     if "ce-time" in entry.headers and not _is_time(entry.headers["ce-time"]):
         wrong.append("ce-time")
     if wrong:
         raise Malformed(f"its header {wrong[0]} does not fit its subject")
+    return fact
+
+
+def _check_numbers(value: object) -> None:
+    """Raise Malformed if a number anywhere in a value is too large to be stored, or not finite."""
+    if isinstance(value, dict):
+        _check_numbers(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            _check_numbers(each)
+    elif isinstance(value, (int, float)) and not -MAX_NUMBER <= value <= MAX_NUMBER:
+        raise Malformed("a number in it is too large or not finite")
 
 
 def _check_letter(entry: ArchivedEntry) -> None:

@@ -212,6 +212,12 @@ def test_a_file_is_fetched_from_the_web_only(url: str) -> None:
         DiscordFile(url=url)
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00"])
+def test_a_fact_has_a_time_in_every_time_zone(moment: str) -> None:
+    with pytest.raises(ValueError, match="first or last year of the calendar"):
+        ImagePosted(**{**posted().model_dump(), "posted_at": moment})
+
+
 def test_a_vector_has_whole_numbers() -> None:
     with pytest.raises(ValueError, match="4 bytes for each number"):
         ImageEmbedded(**IMAGE, generation="g1", vector=bytes(5))

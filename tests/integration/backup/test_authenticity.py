@@ -1,5 +1,6 @@
 """An export has the signature of its installation: whoever changes it is found out, and only the right key imports it."""
 
+import io
 import os
 import sqlite3
 import stat
@@ -291,6 +292,11 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, text: str) -> None:
     assert str(refused.value) == (
         f"There is no export key in the file {file}: it has the 64 hex digits that the first `mapseek export` showed."
     )
+
+
+def test_a_key_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{EXPORT_KEY.hex()}\n"))
+    assert read_given_key("-") == EXPORT_KEY
 
 
 def test_a_missing_key_file_is_named(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 POSTED = "mapseek.image.posted.v1.7.image-1.message-1"
 FIRST = "stream = 'IMAGES' AND sequence = 3"
+EMBEDDED = "stream = 'IMAGES' AND sequence = 7"
 LETTER = "stream = 'FAILURES' AND sequence = 1"
 
 Change = Callable[[sqlite3.Connection], object]
@@ -234,6 +235,28 @@ HOSTILE: dict[str, tuple[Change, str]] = {
         "entry 3 of IMAGES: image.posted v1: source: Input tag '\\x1b[2J\\u202e' found using 'kind' does not match any of the "
         "expected tags: 'discord', 'stored'",
     ),
+    "a number that no catalogue stores": (
+        set_body(FIRST, size="9" * 400),
+        "entry 3 of IMAGES: a number in it is too large or not finite",
+    ),
+    "a time at the end of the calendar": (
+        set_body(FIRST, posted_at="9999-12-31T23:59:59-23:00"),
+        "entry 3 of IMAGES: image.posted v1: posted_at: Value error, a time in the first or last year of the calendar has no time "
+        "in every time zone",
+    ),
+    "a number that is none": (
+        set_body("subject LIKE '%.judged.%'", score="NaN"),
+        "entry 1 of JUDGEMENTS: a number in it is too large or not finite",
+    ),
+    "a vector that is none": (
+        set_body(EMBEDDED, vector="AADAfwAAAAAAAAAAAAAAAA=="),
+        "entry 7 of IMAGES: its vector is zero or not finite",
+    ),
+    "a vector of half a number": (
+        set_body(EMBEDDED, vector="AACAPwA="),
+        "entry 7 of IMAGES: image.embedded v1: vector: Value error, a vector has 4 bytes for each number",
+    ),
+    "a vector of another model": (set_body(EMBEDDED, vector="AACAPw=="), "generation g1 has vectors of different dimensions"),
     "a header for the server": (
         set_headers(FIRST, Nats_Rollup="all"),
         "entry 3 of IMAGES: its header 'Nats-Rollup' is none that MapSeek writes",
@@ -357,6 +380,14 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "a count of requests": (
         add_state("requests.all", b"17"),
         "its document 'requests.all' is none that MapSeek writes: 'requests.all' is not the key of a document",
+    ),
+    "a mark in no channel": (
+        add_state("mark.7.x", b"{}"),
+        "its document 'mark.7.x' is none that MapSeek writes: 'mark.7.x' is not the key of a document",
+    ),
+    "a mark at no message": (
+        add_state("mark.7.8", b'{"message_id": "x", "heard_at": "2026-11-21T12:00:00Z"}'),
+        "its document 'mark.7.8' is none that MapSeek writes: message_id: String should match pattern '^[0-9]{1,20}$'",
     ),
     "a setting out of range": (
         add_state("settings.8", b'{"searches_at_once": 1000000}'),

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+from nats.js.api import ConsumerConfig
+
 from contracts.events import GenerationDropped, ImageEmbedded
 from contracts.subjects import FAILURES, IMAGES, INCIDENTS, RETRIES
+from infra.nats.consumers import list_consumers
 from infra.nats.projections import read_generations
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import BLOBS
 from pipeline.engine import topology
+from pipeline.engine.consumers import plan_consumers
 from pipeline.engine.registry import STAGES
 from tests.support.backups import Installation, list_blob_names, read_incidents, record_post, record_sample_log
 from tests.support.facts import VECTOR
@@ -80,6 +84,23 @@ async def test_stages_continue_where_they_were(source: Installation, target: Ins
         assert (there.num_pending, there.config.filter_subjects) == (here.num_pending, here.config.filter_subjects), durable
     assert await target.peek_next("download-image") == await source.peek_next("download-image")
     await topology.ensure_topology(target.client, STAGES)
+
+
+async def test_only_consumers_that_the_stages_need_are_exported(source: Installation, target: Installation, archive: Path) -> None:
+    """Neither a foreign one nor that of an unfinished replay is; one of an earlier release gets the subjects of this one."""
+    await record_sample_log(source)
+    await topology.ensure_topology(source.client, STAGES)
+    js = source.client.jetstream()
+    for name in ("theirs", "embed-image-g1-past", "replay-persist-image-0123456789"):
+        await js.add_consumer(IMAGES, ConsumerConfig(durable_name=name, name=name, metadata={"a": "b"}))
+    await js.add_consumer(IMAGES, ConsumerConfig(durable_name="pushed", name="pushed", deliver_subject="elsewhere"))
+    ours = (await js.consumer_info(IMAGES, "persist-image")).config
+    await js.add_consumer(IMAGES, ours.evolve(filter_subjects=["mapseek.image.posted.*.>"]))
+    await source.export(archive)
+    await target.restore(archive)
+    there = await list_consumers(target.client, IMAGES)
+    wanted = [each for each in plan_consumers(STAGES, await read_generations(source.client)) if each.stream == IMAGES]
+    assert {each.name: each.filters for each in there} == {each.name: tuple(each.config.filter_subjects or ()) for each in wanted}
 
 
 async def test_dead_letters_and_incidents_follow_their_entries(source: Installation, target: Installation, archive: Path) -> None:
