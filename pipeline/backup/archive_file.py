@@ -105,6 +105,12 @@ _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
+def require_archive_file(path: Path) -> None:
+    """Raise MapSeekError if there is no file at `path`."""
+    if not path.is_file():
+        raise MapSeekError(f"There is no archive at {path}: name a file that `mapseek export` wrote.")
+
+
 @contextmanager
 def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Connection]:
     """Open the archive at `path`. Create it if `new` and it does not exist.
@@ -112,8 +118,8 @@ def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Conn
     A `new` archive is to be written: only its owner may read it from now on, whatever the umask. Raises MapSeekError if the file is
     no archive, is damaged or cannot be used.
     """
-    if not new and not path.is_file():
-        raise MapSeekError(f"There is no archive at {path}: name a file that `mapseek export` wrote.")
+    if not new:
+        require_archive_file(path)
     try:
         if new:
             _create_privately(path)

@@ -38,5 +38,5 @@ def import_command(
     """
     from pipeline.backup.command import choose_import_key, import_archive
 
-    chosen = choose_import_key(key, unauthenticated=unauthenticated)
+    chosen = choose_import_key(file, key, unauthenticated=unauthenticated)
     run_and_exit(import_archive(prepare_settings(quiet=True), file, chosen, out, err))

@@ -18,7 +18,15 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import BlobStore
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
-from pipeline.backup.archive_file import BLOBS, QUERIES, Summary, escape_unprintable, open_archive_file, read_identity
+from pipeline.backup.archive_file import (
+    BLOBS,
+    QUERIES,
+    Summary,
+    escape_unprintable,
+    open_archive_file,
+    read_identity,
+    require_archive_file,
+)
 from pipeline.backup.authenticity import make_export_key, read_export_key, read_given_key
 from pipeline.backup.export import export_to
 from pipeline.backup.restore import begin_import, end_import, fill_catalogue, import_from
@@ -64,8 +72,9 @@ def _ensure_export_key(settings: Settings, database: sqlite3.Connection, path: P
     return key
 
 
-def choose_import_key(key_file: str | None, *, unauthenticated: bool) -> bytes | None:
-    """Return the key that an archive must be written with, None if anybody may have written it. Raises MapSeekError."""
+def choose_import_key(path: Path, key_file: str | None, *, unauthenticated: bool) -> bytes | None:
+    """Return the key that the archive at `path` must be written with, None if anybody may have written it. Raises MapSeekError."""
+    require_archive_file(path)
     if (key_file is None) != unauthenticated:
         raise MapSeekError(
             "Say who wrote the archive: give its export key with --key KEYFILE (- reads standard input), "

@@ -308,9 +308,10 @@ def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "unauthenticated"), [(None, False), ("-", True)])
-def test_an_import_asks_who_wrote_the_file(key: str | None, unauthenticated: bool) -> None:
+def test_an_import_asks_who_wrote_the_file(archive: Path, key: str | None, unauthenticated: bool) -> None:
+    archive.touch()
     with pytest.raises(MapSeekError) as refused:
-        choose_import_key(key, unauthenticated=unauthenticated)
+        choose_import_key(archive, key, unauthenticated=unauthenticated)
     assert str(refused.value) == (
         "Say who wrote the archive: give its export key with --key KEYFILE (- reads standard input), "
         "or else --unauthenticated, and not both."
