@@ -45,6 +45,7 @@ from contracts.subjects import (
     parse_dead_letter,
     parse_subject,
 )
+from contracts.text import escape_controls
 from infra.nats.reader import decode_fact
 from stages.erase import list_blobs
 
@@ -99,6 +100,9 @@ CREATE INDEX users ON uses (store, name);
 A blob without data is yet to come.
 """
 
+MAX_REASON_CHARACTERS = 300
+"""The most characters that are shown of why a file is refused."""
+
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """A journal ends with these bytes if the name of another journal precedes them."""
 
@@ -135,11 +139,11 @@ def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Conn
         yield database
     except sqlite3.OperationalError as error:
         raise MapSeekError(
-            f"The archive {path} cannot be used ({escape_unprintable(str(error))}): "
+            f"The archive {path} cannot be used ({escape_reason(str(error))}): "
             "free space on the disk, or wait until no other process uses it."
         ) from None
     except sqlite3.DatabaseError as error:
-        raise damaged_archive_error(path, escape_unprintable(str(error))) from None
+        raise damaged_archive_error(path, escape_reason(str(error))) from None
     except UnicodeDecodeError:
         # The text of an error of SQLite has a name from the file.
         raise damaged_archive_error(path, "a text in it is not UTF-8") from None
@@ -147,9 +151,9 @@ def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Conn
         database.close()
 
 
-def escape_unprintable(text: str) -> str:
-    """Return a text from an archive as it may be shown: without line breaks, control characters and changes of direction."""
-    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text[:300])
+def escape_reason(text: str) -> str:
+    """Return the beginning of a text that has parts of a file, as it may be shown."""
+    return escape_controls(text[:MAX_REASON_CHARACTERS])
 
 
 def damaged_archive_error(path: Path, reason: str) -> MapSeekError:

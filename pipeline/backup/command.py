@@ -22,7 +22,7 @@ from pipeline.backup.archive_file import (
     BLOBS,
     QUERIES,
     Summary,
-    escape_unprintable,
+    escape_reason,
     open_archive_file,
     read_identity,
     require_archive_file,
@@ -145,7 +145,7 @@ def _report_missing(summary: Summary, what: str, err: Console) -> int:
     for name in summary.missing:
         _print_plainly(err, f"Blob {name} {what}.", style="yellow")
     for which in summary.refused:
-        _print_plainly(err, f"Left out, since no import would accept it: {escape_unprintable(which)}.", style="yellow")
+        _print_plainly(err, f"Left out, since no import would accept it: {escape_reason(which)}.", style="yellow")
     return 1 if summary.missing or summary.refused else 0
 
 

@@ -8,15 +8,19 @@ An archive also forgets what the log forgot: removed images, people who asked to
 """
 
 import sqlite3
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+
+import orjson
 
 from contracts.errors import BlobMissing, Malformed, MapSeekError
 from contracts.events import AlertFact, SearchJudged
+from contracts.generations import Generations
 from contracts.ports import BlobStore
 from contracts.state import ForgetRequest, parse_document
 from contracts.subjects import ALERTS, FAILURES, FORGOTTEN, JUDGEMENTS, REQUESTS, RETRIES, import_key, kind_filter
 from infra.nats.connection import Client
+from infra.nats.consumers import ConsumerCopy, copy_consumers
 from infra.nats.reader import has_stream, read_log, read_next_entry, read_stream_state
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import (
@@ -26,14 +30,13 @@ from pipeline.backup.archive_file import (
     Summary,
     add_entry,
     archive_transaction,
-    escape_unprintable,
+    escape_reason,
     is_about_search,
     list_archived_entries,
     to_archived_entry,
 )
 from pipeline.backup.authenticity import continue_archive, seal_archive
-from pipeline.backup.positions import copy_stream_consumers, save_consumers
-from pipeline.backup.validate import check_entry
+from pipeline.backup.validate import check_entry, list_consumer_configs
 from pipeline.cli.app import ReportProgress
 from pipeline.clock import utc_now
 from pipeline.engine.topology import read_generations_if_any
@@ -123,14 +126,14 @@ async def export_to(
             archived = continue_archive(database, key)
             await _save_state(database, client, summary)
             streams = await _list_streams(client)
-            consumers = await copy_stream_consumers(client, streams)
+            consumers = await _copy_consumers(client, streams)
             for stream in streams:
                 summary.entries[stream] = await _export_stream(database, client, stream, report_progress, summary)
-            save_consumers(database, consumers, await read_generations_if_any(client))
+            _save_consumers(database, consumers, await read_generations_if_any(client))
             drop_forgotten(database)
             seal_archive(database, archived, utc_now().isoformat())
     except Malformed as error:
-        raise MapSeekError(f"This archive was changed ({escape_unprintable(str(error))}): export to a new file.") from None
+        raise MapSeekError(f"This archive was changed ({escape_reason(str(error))}): export to a new file.") from None
     await _export_blobs(database, stores, report_progress, summary)
     return summary
 
@@ -149,6 +152,29 @@ async def _save_state(database: sqlite3.Connection, client: Client, summary: Sum
             summary.refused.append(f"document {key}: {error}")
         else:
             database.execute("INSERT INTO state VALUES (?, ?)", (key, value))
+
+
+async def _copy_consumers(client: Client, streams: Sequence[str]) -> Mapping[str, list[ConsumerCopy]]:
+    """Copy the durable consumers of these streams. Raises Unavailable.
+
+    Handled entries are deleted from RETRIES, so its consumers have no position to copy.
+    """
+    return {stream: await copy_consumers(client, stream) for stream in streams if stream != RETRIES}
+
+
+def _save_consumers(database: sqlite3.Connection, copies: Mapping[str, Sequence[ConsumerCopy]], generations: Generations) -> None:
+    """Save the positions of the consumers in the archive, and drop those saved earlier.
+
+    Only consumers that this release makes are saved, as it makes them: not those of others, nor those of an unfinished replay.
+    """
+    database.execute("DELETE FROM durables")
+    known = list_consumer_configs(generations)
+    for stream, copied in copies.items():
+        for copy in copied:
+            if found := known.get((stream, copy.name)):
+                start = copy.config.get("opt_start_seq")
+                saved = next((each for each in found if orjson.loads(each).get("opt_start_seq") == start), found[0])
+                database.execute("INSERT INTO durables VALUES (?, ?, ?, ?)", (stream, copy.name, saved.decode(), copy.settled))
 
 
 async def _list_streams(client: Client) -> list[str]:

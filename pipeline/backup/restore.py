@@ -2,35 +2,108 @@
 
 It may be killed at any point and started again: the log shows how far it came, and the server accepts each entry only at its
 position. The consumers come last, so that until then no stage has anything to work on. The catalogue is made from the restored log.
+
+An import closes the gaps that deleted entries left, so positions in the new log differ. The consumers get the positions of the same
+entries there: the stages continue where they were, and do not do all their work again.
 """
 
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from itertools import islice
 
+import orjson
+
 from contracts.errors import MapSeekError
+from contracts.events import Incident
 from contracts.ports import BlobStore, Catalogue, StateStore
-from contracts.subjects import IMAGES, SEARCHES, import_key, kind_filter
+from contracts.subjects import (
+    FAILURES,
+    IMAGES,
+    INCIDENTS,
+    LANES,
+    RETRIES,
+    SEARCHES,
+    failure_subject,
+    import_key,
+    kind_filter,
+    parse_dead_letter,
+    retry_subject,
+    subject_of,
+)
 from infra.nats.connection import Client
+from infra.nats.consumers import ConsumerCopy, restore_consumer
 from infra.nats.journal import AppendError, append_entries
 from infra.nats.projections import read_generations
-from infra.nats.reader import RawEntry, read_last_sequence
+from infra.nats.reader import RawEntry, encode_body, read_last_sequence
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import (
     EXPORTED_STREAMS,
     ArchivedEntry,
     Summary,
     list_archived_entries,
+    parse_fact,
     read_identity,
 )
-from pipeline.backup.positions import NewPositions, move_entry, restore_consumers
 from pipeline.cli.app import ReportProgress
 from pipeline.projections.rebuild_catalogue import CatalogueFiller, WriterPosition
 from stages import persist
 
 ENTRIES_IN_FLIGHT = 256
 """The most entries on their way to the server at once."""
+
+
+class NewPositions:
+    """The position of every archived entry in the new log."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        database.execute(
+            "CREATE TEMP TABLE places (stream TEXT, sequence INTEGER, place INTEGER, PRIMARY KEY (stream, sequence)) WITHOUT ROWID"
+        )
+        database.execute(
+            "INSERT INTO places SELECT stream, sequence, row_number() OVER (PARTITION BY stream ORDER BY sequence) FROM entries"
+        )
+        self._database = database
+
+    def of(self, stream: str, sequence: int) -> int | None:
+        """Return the new position of the entry, or None if it is not in the archive."""
+        query = "SELECT place FROM places WHERE stream = ? AND sequence = ?"
+        found = self._database.execute(query, (stream, sequence)).fetchone()
+        return found[0] if found else None
+
+    def up_to(self, stream: str, sequence: int) -> int:
+        """Return the new position of the last entry up to this old position, or 0 if there is none."""
+        query = "SELECT place FROM places WHERE stream = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1"
+        found = self._database.execute(query, (stream, sequence)).fetchone()
+        return found[0] if found else 0
+
+
+def move_entry(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEntry | None:
+    """Return the entry as it is in the new log; None if it is about work on an entry that is not there any more."""
+    if entry.stream in (FAILURES, RETRIES):
+        return _move_letter(entry, positions)
+    return _move_incident(entry, positions) if entry.stream == INCIDENTS else entry
+
+
+def _move_letter(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEntry | None:
+    stage, family, sequence, generation = parse_dead_letter(entry.subject)
+    place = positions.of(LANES[family], int(sequence))
+    if place is None:
+        return None
+    headers = {**entry.headers, "mapseek-sequence": str(place)} if "mapseek-sequence" in entry.headers else entry.headers
+    there = failure_subject if entry.stream == FAILURES else retry_subject
+    return replace(entry, subject=there(stage, family, place, generation), headers=headers)
+
+
+def _move_incident(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEntry | None:
+    incident = parse_fact(entry)
+    if not isinstance(incident, Incident) or (place := positions.of(LANES[incident.lane], incident.sequence)) is None:
+        return None
+    if place == incident.sequence:
+        return entry
+    there = incident.model_copy(update={"sequence": place})
+    return replace(entry, subject=subject_of(there), headers={**entry.headers, "ce-id": subject_of(there)}, body=encode_body(there))
 
 
 async def begin_import(database: sqlite3.Connection, client: Client, catalogue: Catalogue) -> bool:
@@ -71,6 +144,18 @@ async def import_from(
     await _restore_state(database, await open_state(client))
     await restore_consumers(database, client, positions)
     return summary
+
+
+async def restore_consumers(database: sqlite3.Connection, client: Client, positions: NewPositions) -> None:
+    """Create the consumers with the positions of the same entries in the new log. An existing one only gets its position.
+
+    Raises Unavailable.
+    """
+    for stream, name, saved, floor in database.execute("SELECT stream, name, config, floor FROM durables").fetchall():
+        config = orjson.loads(saved)
+        if start := config.get("opt_start_seq"):
+            config["opt_start_seq"] = positions.up_to(stream, start - 1) + 1
+        await restore_consumer(client, stream, ConsumerCopy(name, config, positions.up_to(stream, floor)))
 
 
 async def end_import(client: Client) -> None:

@@ -4,13 +4,13 @@ Opening the file (archive_file.py) has compared its schema with that of a fresh 
 objects. The checks here go from the whole to the part: the pages of the database, the type and size of each value, the head (with
 the export key, if there is one), each entry with its headers and body, what follows from the entries, the settings, the consumers.
 
-`check_entry` is used by the export too, which leaves out what no import would accept.
+The export uses `check_entry` and `list_consumer_configs` too: it leaves out what no import would accept.
 """
 
 import hashlib
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ from pipeline.backup.archive_file import (
     compute_settings_digest,
     count_rows,
     damaged_archive_error,
-    escape_unprintable,
+    escape_reason,
     is_about_search,
     list_archived_entries,
     list_entry_blobs,
@@ -53,7 +53,8 @@ from pipeline.backup.archive_file import (
     read_headers,
 )
 from pipeline.backup.authenticity import EntrySum, Head, are_entries_authentic, is_head_authentic, read_head
-from pipeline.backup.positions import encode_config, list_consumer_configs
+from pipeline.engine.consumers import list_first_configs, plan_consumers
+from pipeline.engine.registry import STAGES
 from pipeline.generations.progress import FLOAT_BYTES
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024 - 4096
@@ -166,7 +167,7 @@ def validate_archive(database: sqlite3.Connection, path: Path, key: bytes | None
         _check_state(database)
         _check_consumers(database, generations)
     except Malformed as error:
-        raise damaged_archive_error(path, escape_unprintable(str(error))) from None
+        raise damaged_archive_error(path, escape_reason(str(error))) from None
 
 
 def check_entry(entry: ArchivedEntry) -> Fact | None:
@@ -389,6 +390,19 @@ def _check_state(database: sqlite3.Connection) -> None:
             raise Malformed(f"its document {key[:100]!a} is none that MapSeek writes: {error}") from None
 
 
+def list_consumer_configs(generations: Generations) -> Mapping[tuple[str, str], Sequence[bytes]]:
+    """Return, by stream and name of every consumer that the stages need, the encoded configurations that it may have."""
+    return {
+        (durable.stream, durable.name): [_encode_config(config.as_dict()) for config in list_first_configs(durable)]
+        for durable in plan_consumers(STAGES, generations)
+    }
+
+
+def _encode_config(config: Mapping[str, Any]) -> bytes:
+    """Encode the configuration of a consumer, so that two are the same if their bytes are."""
+    return orjson.dumps(config, option=orjson.OPT_SORT_KEYS)
+
+
 def _check_consumers(database: sqlite3.Connection, generations: Generations) -> None:
     """Check that this release would make the consumers just so, and that their positions are in their streams."""
     known = list_consumer_configs(generations)
@@ -398,7 +412,7 @@ def _check_consumers(database: sqlite3.Connection, generations: Generations) -> 
             config: Any = orjson.loads(text)
         except orjson.JSONDecodeError:
             config = None
-        if not isinstance(config, dict) or encode_config(_without_defaults(config)) not in known.get((stream, name), ()):
+        if not isinstance(config, dict) or _encode_config(_without_defaults(config)) not in known.get((stream, name), ()):
             raise Malformed(f"its consumer {name[:100]!a} is none that MapSeek makes")
         if floor > ends.get(stream, -1):
             raise Malformed(f"its consumer {name[:100]!a} is behind the end of its stream")
