@@ -17,9 +17,9 @@ from contracts.stage import Stage
 from contracts.subjects import LANES, RETRIES, retry_consumer_name
 from infra.discord.gateway import DISCORD, Endpoint, run_gateway, simulator_endpoint
 from infra.discord.services import GatewayPorts
-from infra.nats.connection import connect, disconnect
+from infra.nats.connection import LogAddress, connect, disconnect
 from infra.nats.journal import JetStreamJournal
-from infra.nats.server import embedded_server, hold_lock, read_announced_url
+from infra.nats.server import embedded_server, hold_lock
 from infra.tasks import cancel_tasks
 from pipeline.clock import utc_now
 from pipeline.container import Container
@@ -30,6 +30,7 @@ from pipeline.engine.registry import STAGES
 from pipeline.engine.worker import open_workers
 from pipeline.generations.hosting import StopGeneration, host_generations
 from pipeline.generations.lifecycle import ensure_first_generation
+from pipeline.log_address import find_log_address
 from pipeline.monitoring.health import (
     Check,
     FetchTimes,
@@ -107,14 +108,14 @@ class Process:
 
 
 @asynccontextmanager
-async def open_log_server(settings: Settings) -> AsyncIterator[str]:
-    """Yield the URL of the log server: NATS_URL, the server of a `mapseek up` on the same data folder, or a server started here."""
+async def open_log_server(settings: Settings) -> AsyncIterator[LogAddress]:
+    """Yield the address of the log server: that of NATS_URL, of a `mapseek up` on the same data folder, or of one started here."""
     folder = ensure_data_folder(settings) / "nats"
-    if url := settings.nats_url or read_announced_url(folder):
-        yield url
+    if address := find_log_address(settings):
+        yield address
         return
-    async with embedded_server(folder, settings.nats_port) as url:
-        yield url
+    async with embedded_server(folder, settings.nats_port) as address:
+        yield address
 
 
 @contextmanager
@@ -132,7 +133,7 @@ def hold_gateway_lock(settings: Settings) -> Iterator[None]:
 @asynccontextmanager
 async def open_process(
     settings: Settings,
-    url: str,
+    address: LogAddress,
     stages: Sequence[Stage[Any]],
     *,
     with_gateway: bool = False,
@@ -152,7 +153,7 @@ async def open_process(
         stack.enter_context(
             threadpool_limits(1, "blas")
         )  # matrices are small: several threads would only spin waiting for each other
-        client = await connect(url, name)
+        client = await connect(address, name)
         stack.push_async_callback(disconnect, client)
         await topology.ensure_topology(client, STAGES)
         journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
@@ -168,7 +169,7 @@ async def open_process(
             "work": build_work_check(runtime.metrics.measure_all_oldest),
         }
         if stages:
-            await stack.enter_async_context(_run_workers(url, name, stages, container, runtime, checks))
+            await stack.enter_async_context(_run_workers(address, name, stages, container, runtime, checks))
         if "catalogue" in container.opened:
             checks["catalogue"] = build_ping_check(container.opened["catalogue"].ping)
 
@@ -189,11 +190,11 @@ async def open_process(
 
 @asynccontextmanager
 async def _run_workers(
-    url: str, name: str, stages: Sequence[Stage[Any]], container: Container, runtime: Runtime, checks: dict[str, Check]
+    address: LogAddress, name: str, stages: Sequence[Stage[Any]], container: Container, runtime: Runtime, checks: dict[str, Check]
 ) -> AsyncIterator[None]:
     """Run the workers of the stages: of their lanes, of each generation, and of retried dead letters."""
     fetches, generations, jobs = FetchTimes(), await container.generations(), await _open_jobs(stages, container)
-    async with open_workers(url, name, runtime, fetches.record) as pool:
+    async with open_workers(address, name, runtime, fetches.record) as pool:
 
         async def begin(job: Job) -> StopGeneration:
             busy = _build_busy_check(runtime, job.stage.name, job.family)

@@ -34,6 +34,15 @@ class Settings(BaseSettings):
     nats_url: str | None = Field(
         None, validation_alias=_with_alias("NATS_URL"), description="A NATS server; default: the embedded one."
     )
+    nats_user: str | None = Field(None, description="The user at that server: with Compose, the role of the process.")
+    nats_password: SecretStr | None = Field(None, description="The user's password.")
+    nats_nkey: Path | None = Field(None, description="A file with the seed of the user's NKey, instead of a password.")
+    nats_creds: Path | None = Field(None, description="The user's .creds file, instead of a password.")
+    nats_tls_ca: Path | None = Field(
+        None, description="A file with the certificates that vouch for the server's; default: the system's."
+    )
+    nats_tls_cert: Path | None = Field(None, description="A file with our own certificate, if the server asks for one.")
+    nats_tls_key: Path | None = Field(None, description="A file with the key of that certificate.")
     nats_port: int = Field(0, ge=0, le=65535, description="Port of the embedded NATS server; 0 takes a free one.")
 
     discord_token: SecretStr | None = Field(None, validation_alias=_with_alias("DISCORD_TOKEN"), description="The bot's token.")

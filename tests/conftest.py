@@ -14,7 +14,7 @@ import structlog
 from nats.aio.client import Client
 from threadpoolctl import threadpool_limits
 
-from infra.nats.connection import connect
+from infra.nats.connection import LogAddress, connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
 from pipeline.clock import utc_now
@@ -73,15 +73,15 @@ def restored_loggers() -> Iterator[None]:
 
 
 @pytest.fixture
-async def nats_url(tmp_path: Path) -> AsyncIterator[str]:
+async def log_address(tmp_path: Path) -> AsyncIterator[str]:
     """A real nats-server with JetStream, on a free port, with an empty store."""
-    async with embedded_server(tmp_path / "nats-server") as url:
-        yield url
+    async with embedded_server(tmp_path / "nats-server") as address:
+        yield address
 
 
 @pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
-    connection = await connect(nats_url, "test")
+async def client(log_address: LogAddress) -> AsyncIterator[Client]:
+    connection = await connect(log_address, "test")
     yield connection
     await connection.close()
 

@@ -1,14 +1,20 @@
 """Connections to the NATS server, which reconnect without end, and the translation of its errors into Unavailable.
 
-Also requests between processes, on subjects that belong to no stream.
+Also where the log is and how to log in, and requests between processes, on subjects that belong to no stream.
 """
 
 import asyncio
+import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from urllib.parse import urlsplit, urlunsplit
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
-import nats
+import nkeys
 import structlog
 from nats.aio.client import Client as Client  # named here for all who never import nats-py
 from nats.aio.msg import Msg as Msg
@@ -36,17 +42,90 @@ LOG_ERRORS = (NatsError,)
 bugs."""
 
 
-async def connect(url: str, name: str, timeout: float = 5) -> Client:
-    """Connect to the server at `url`. Raises MapSeekError when none answers within `timeout` seconds."""
+CLOSE_TIMEOUT_S = 0.5
 
+_VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]*)\"", re.IGNORECASE)
+"""What the server says of a subject that the user may not use."""
+
+_REFUSED_LOGINS = ("authorization violation", "authentication", "user credentials")
+"""Parts of what the server says when it refuses a login."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogAddress:
+    """Where the log is, and how to log in there. Shown as text, it has no secret.
+
+    A user proves its name with a password, with the seed of an NKey or with a creds file, both of which are read at each login.
+    The URL may hold a user and a password instead. `tls` is set if the connection must be encrypted with more than the defaults.
+    """
+
+    url: str = field(repr=False)
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    nkey_file: Path | None = None
+    creds_file: Path | None = None
+    tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return redact_password(self.url)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection must be encrypted."""
+        return self.tls is not None or split_log_url(self.url).scheme in ("tls", "wss")
+
+    @property
+    def inbox_prefix(self) -> str:
+        """The first token of the subjects on which the server answers this user: no other user needs to see them."""
+        user = self.user or split_log_url(self.url).username
+        return f"_INBOX_{re.sub(r'[^A-Za-z0-9_-]', '_', user)}" if user else "_INBOX"
+
+    @property
+    def user_and_password(self) -> tuple[str, str] | None:
+        """The user and the password, if it is with a password that the user logs in."""
+        parts = split_log_url(self.url)
+        user, password = (self.user, self.password) if self.password is not None else (parts.username, parts.password)
+        return (user, password) if user is not None and password is not None else None
+
+    def build_options(self) -> dict[str, Any]:
+        """Return the options of nats-py's `connect` for this address, without user and password."""
+        chosen = {"nkeys_seed": self.nkey_file and str(self.nkey_file), "user_credentials": self.creds_file, "tls": self.tls}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return {"servers": self.url, "inbox_prefix": self.inbox_prefix, **given}
+
+    def explain_refusal(self) -> str:
+        """Say whom the server refuses, and what to correct. No secret is in it."""
+        if self.nkey_file is not None:
+            return f"refuses the NKey in {self.nkey_file}: correct MAPSEEK_NATS_NKEY, or give the server its public half"
+        if self.creds_file is not None:
+            return f"refuses the credentials in {self.creds_file}: correct MAPSEEK_NATS_CREDS"
+        if self.password is not None:
+            return f"refuses the user {self.user!r} with this password: correct MAPSEEK_NATS_USER and MAPSEEK_NATS_PASSWORD"
+        if split_log_url(self.url).username is not None:
+            return "refuses the user and password in NATS_URL: correct them"
+        return "asks who you are: set MAPSEEK_NATS_USER and MAPSEEK_NATS_PASSWORD, MAPSEEK_NATS_NKEY or MAPSEEK_NATS_CREDS"
+
+
+async def connect(address: LogAddress, name: str, timeout: float = 5) -> Client:
+    """Connect to the log.
+
+    Raises MapSeekError when no server answers within `timeout` seconds, or at once when one refuses the login or has no right
+    certificate.
+    """
+    client = Client()
     connected = False
     reported = ""
+    failure: Exception = TimeoutError()
 
     async def report(error: Exception) -> None:
-        nonlocal reported
+        nonlocal reported, failure
         text = str(error) or type(error).__name__
-        # Before the first connection, the caller gets the error. After it, the client reports the same one four times a second.
-        if connected and text != reported:
+        if not connected:
+            failure = error
+            if isinstance(error, ssl.SSLError) or _is_refused_login(text):
+                raise error  # it would be the same at the next try
+        elif not log_violation(error) and text != reported:
+            # The client reports the same error four times a second.
             log.warning("log_connection_failing", error=text)
             reported = text
 
@@ -56,24 +135,78 @@ async def connect(url: str, name: str, timeout: float = 5) -> Client:
             log.info("log_reconnected")
             reported = ""
 
+    def refuse_plain_text() -> None:
+        if address.is_encrypted and not client._server_info.get("tls_required"):
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the server does not offer TLS")
+
+    def reveal_password(password: str) -> str:
+        refuse_plain_text()
+        return password
+
+    options = address.build_options()
+    if login := address.user_and_password:
+        options |= {"user": login[0], "password": partial(reveal_password, login[1])}
     try:
         async with asyncio.timeout(timeout):
-            client = await nats.connect(
-                url,
+            await client.connect(
+                **options,
                 name=name,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]
                 connect_timeout=2,
                 error_cb=report,
                 reconnected_cb=report_reconnected,
                 allow_reconnect=True,
             )
-            connected = True
-            return client
-    except (OSError, NatsError, TimeoutError, ValueError) as error:
-        raise MapSeekError(
-            f"No NATS server answers at {redact_password(url)} ({type(error).__name__}): start it, or correct NATS_URL."
-        ) from None
+        refuse_plain_text()
+    except BaseException as error:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):  # after a failed handshake, nats-py waits without end
+                await disconnect(client)
+        if not isinstance(error, OSError | NatsError | ValueError):
+            raise
+        raise MapSeekError(_explain_failure(address, failure if isinstance(error, TimeoutError) else error)) from None
+    connected = True
+    return client
+
+
+def _is_refused_login(text: str) -> bool:
+    return any(part in text.lower() for part in _REFUSED_LOGINS)
+
+
+def _explain_failure(address: LogAddress, error: Exception) -> str:
+    """Return the sentence about a connection that could not be made."""
+    text = str(error) or type(error).__name__
+    if _is_refused_login(text):
+        return f"The NATS server at {address} {address.explain_refusal()}."
+    if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror or text
+        return f"The NATS server at {address} cannot be reached over TLS ({reason}): correct NATS_URL or MAPSEEK_NATS_TLS_CA."
+    return f"No NATS server answers at {address} ({type(error).__name__}): start it, or correct NATS_URL."
+
+
+def parse_public_key(seed: bytes) -> str | None:
+    """Return the public half of the NKey of a user with this seed, None if it is no such seed."""
+    try:
+        key = nkeys.from_seed(bytearray(seed.strip())).public_key.decode()
+    except (nkeys.NkeysError, ValueError):
+        return None
+    return key if key.startswith("U") else None
+
+
+def find_refused_subject(client: Client) -> str | None:
+    """Return the subject that the server refused to this connection last, in lower case. None if its last error is another one."""
+    violation = _VIOLATION.search(str(client.last_error))
+    return violation[2] if violation else None
+
+
+def log_violation(error: Exception) -> bool:
+    """Log that the server refused a subject to this user, and return whether it did. Without this, only a timeout would show."""
+    if (violation := _VIOLATION.search(str(error))) is None:
+        return False
+    operation, subject = violation.groups()
+    log.error("log_permission_denied", operation=operation, subject=subject, hint="Give the user the permissions of its role.")
+    return True
 
 
 async def disconnect(client: Client) -> None:
@@ -84,10 +217,16 @@ async def disconnect(client: Client) -> None:
 
 def redact_password(url: str) -> str:
     """Return the URL with `***` in place of its user and password."""
-    parts = urlsplit(url)
-    if parts.username is None and parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+    secret, at, host = url.rpartition("@")
+    scheme, separator, _ = secret.partition("://")
+    return f"{scheme + separator if separator else ''}***@{host}" if at else url
+
+
+def split_log_url(url: str) -> SplitResult:
+    """Split the URL of a NATS server, which need not have a scheme. Raises ValueError."""
+    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    _ = parts.port  # raises for a port that cannot be
+    return parts
 
 
 @contextmanager

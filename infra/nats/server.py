@@ -1,4 +1,8 @@
-"""The embedded NATS server: the real nats-server from its wheel, on the loopback interface, with its store in the data folder."""
+"""The embedded NATS server: the real nats-server from its wheel, on the loopback interface, with its store in the data folder.
+
+It lets in only who has the key of the folder: an NKey, made at the first start, whose seed is in a file that only the owner of the
+folder can read. The server's configuration has its public half, which is no secret.
+"""
 
 import asyncio
 import os
@@ -6,22 +10,27 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nkeys
 import orjson
 import structlog
 from filelock import FileLock, Timeout
 
 from contracts.errors import MapSeekError
+from infra.nats.connection import LogAddress, parse_public_key
 from infra.tasks import cancel_tasks
 
 log = structlog.get_logger()
 
 START_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 10
+
+LOGIN_FILE = "login.nk"
+"""The file with the seed of the NKey, in the folder of the server."""
 
 
 @dataclass(slots=True)
@@ -31,35 +40,73 @@ class _Server:
 
 
 @asynccontextmanager
-async def embedded_server(folder: Path, port: int = 0) -> AsyncIterator[str]:
-    """Run nats-server with its store in `folder` and yield its URL. `port` 0 takes a free port.
+async def embedded_server(folder: Path, port: int = 0) -> AsyncIterator[LogAddress]:
+    """Run nats-server with its store in `folder` and yield its address. `port` 0 takes a free port.
 
     While the server runs, `folder/server.json` holds its URL, so that other commands on the folder find it. Raises MapSeekError if
     the server cannot be started, if its port is taken, or if another process runs a server on the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     announcement = folder / "server.json"
-    with hold_lock(folder / "server.lock", f"Another MapSeek already runs on {folder.parent}: stop it, or set MAPSEEK_DATA_DIR."):
+    with _lock_folder(folder):
         await _end_orphan(folder)
         server = _Server(*await _start(folder, port))
-        announcement.write_bytes(orjson.dumps({"url": server.url, "pid": os.getpid()}))
+        _write_private(announcement, orjson.dumps({"url": server.url, "pid": os.getpid()}))
         keeper = asyncio.create_task(_keep_running(server, folder))
         try:
-            yield server.url
+            yield _build_address(folder, server.url)
         finally:
             announcement.unlink(missing_ok=True)
             await cancel_tasks(keeper)
             await _stop(server.process)
 
 
-def read_announced_url(folder: Path) -> str | None:
-    """Return the URL of the server that another process runs on `folder`, or None if none runs."""
+def read_announced_address(folder: Path) -> LogAddress | None:
+    """Return the address of the server that another process runs on `folder`, or None if none runs."""
     try:
         announcement = orjson.loads((folder / "server.json").read_bytes())
         os.kill(announcement["pid"], 0)
     except (OSError, ValueError, KeyError):
         return None
-    return str(announcement["url"])
+    return _build_address(folder, str(announcement["url"]))
+
+
+def rotate_login(folder: Path) -> None:
+    """Give the server of `folder` a new key, from its next start on. Raises MapSeekError while a process runs a server there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock_folder(folder):
+        _write_login(folder)
+
+
+def _build_address(folder: Path, url: str) -> LogAddress:
+    return LogAddress(url, nkey_file=folder / LOGIN_FILE)
+
+
+def _write_login(folder: Path) -> None:
+    _write_private(folder / LOGIN_FILE, nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
+
+
+def _ensure_login(folder: Path) -> str:
+    """Return the public half of the folder's key. Make the key if there is none. Raises MapSeekError if it cannot be read."""
+    file = folder / LOGIN_FILE
+    if not file.exists():
+        _write_login(folder)
+    file.chmod(0o600)
+    if (public := parse_public_key(file.read_bytes())) is None:
+        raise MapSeekError(f"{file} holds no key: make a new one with `mapseek topology rotate-password`.")
+    return public
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whatever the umask. It is replaced as a whole."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def has_store(folder: Path) -> bool:
@@ -86,7 +133,12 @@ def hold_lock(file: Path, refusal: str) -> Iterator[None]:
         lock.release()
 
 
-def _executable() -> str:
+def _lock_folder(folder: Path) -> AbstractContextManager[None]:
+    return hold_lock(folder / "server.lock", f"Another MapSeek already runs on {folder.parent}: stop it, or set MAPSEEK_DATA_DIR.")
+
+
+def find_server_program() -> str:
+    """Return the path of nats-server. Raises MapSeekError if it is not installed."""
     beside_python = Path(sys.executable).with_name("nats-server")
     found = str(beside_python) if beside_python.exists() else shutil.which("nats-server")
     if found is None:
@@ -110,16 +162,20 @@ async def _start(folder: Path, port: int) -> tuple[asyncio.subprocess.Process, s
         stale.unlink()
     log_file = folder / "server.log"
     configuration = folder / "server.conf"
-    configuration.write_text(
-        f'listen: "127.0.0.1:{port or -1}"\n'
-        f"ports_file_dir: {orjson.dumps(str(folder)).decode()}\n"
-        f"pid_file: {orjson.dumps(str(folder / 'server.pid')).decode()}\n"
-        f"jetstream {{ store_dir: {orjson.dumps(str(folder / 'store')).decode()}, sync_interval: 1s }}\n"
-        "max_payload: 8MB\n"
+    _write_private(
+        configuration,
+        (
+            f'listen: "127.0.0.1:{port or -1}"\n'
+            f"authorization {{ users: [ {{ nkey: {_ensure_login(folder)} }} ] }}\n"
+            f"ports_file_dir: {orjson.dumps(str(folder)).decode()}\n"
+            f"pid_file: {orjson.dumps(str(folder / 'server.pid')).decode()}\n"
+            f"jetstream {{ store_dir: {orjson.dumps(str(folder / 'store')).decode()}, sync_interval: 1s }}\n"
+            "max_payload: 8MB\n"
+        ).encode(),
     )
     with log_file.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            _executable(), "-c", str(configuration), stdout=output, stderr=output, start_new_session=True
+            find_server_program(), "-c", str(configuration), stdout=output, stderr=output, start_new_session=True
         )
     try:
         async with asyncio.timeout(START_TIMEOUT_S):

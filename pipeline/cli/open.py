@@ -13,15 +13,16 @@ from contracts.ports import Catalogue, StateStore
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.rest.client import RestClient
 from infra.discord.rest.rate_limit import RequestBudget
-from infra.nats.connection import Client, connect, disconnect
+from infra.nats.connection import Client, LogAddress, connect, disconnect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
-from infra.nats.server import has_store, read_announced_url
+from infra.nats.server import has_store
 from infra.nats.state import open_state
 from pipeline.clock import utc_now
 from pipeline.container import Container, open_catalogue
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
+from pipeline.log_address import find_log_address
 from pipeline.process import choose_endpoint, open_log_server, open_process
 from pipeline.settings import Settings, ensure_data_folder, get_data_folder
 
@@ -29,20 +30,19 @@ from pipeline.settings import Settings, ensure_data_folder, get_data_folder
 def require_archive(settings: Settings) -> None:
     """Raise MapSeekError if there is no archive yet. Start and create nothing to find that out."""
     folder = get_data_folder(settings)
-    log = folder / "nats"
-    if settings.nats_url is None and read_announced_url(log) is None and not has_store(log):
+    if find_log_address(settings) is None and not has_store(folder / "nats"):
         raise MapSeekError(f"There is no archive in {folder} yet: run `mapseek up` or `mapseek archive` to create one.")
 
 
 @asynccontextmanager
-async def open_archive_server(settings: Settings) -> AsyncIterator[str]:
-    """Yield the URL of the log server of an existing archive, as `open_log_server` does.
+async def open_archive_server(settings: Settings) -> AsyncIterator[LogAddress]:
+    """Yield the address of the log server of an existing archive, as `open_log_server` does.
 
     Raises MapSeekError if there is no archive.
     """
     require_archive(settings)
-    async with open_log_server(settings) as url:
-        yield url
+    async with open_log_server(settings) as address:
+        yield address
 
 
 @asynccontextmanager
@@ -51,8 +51,8 @@ async def open_log_client(settings: Settings, name: str, *, new: bool = False) -
 
     The server lists it by `name`. With `new`, the archive is created if it does not exist.
     """
-    async with open_log_server(settings) if new else open_archive_server(settings) as url:
-        client = await connect(url, name)
+    async with open_log_server(settings) if new else open_archive_server(settings) as address:
+        client = await connect(address, name)
         try:
             yield client
         finally:
@@ -62,7 +62,7 @@ async def open_log_client(settings: Settings, name: str, *, new: bool = False) -
 @asynccontextmanager
 async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """Open the adapters of a process that runs no stage, on a log whose topology is up to date."""
-    async with open_archive_server(settings) as url, open_process(settings, url, ()) as process:
+    async with open_archive_server(settings) as address, open_process(settings, address, ()) as process:
         yield process.container
 
 

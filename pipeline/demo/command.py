@@ -36,9 +36,9 @@ async def run_demo(report: Path, out: Console) -> int:
     began = monotonic()
     out.print("Starting nats-server, a simulated Discord, the gateway and every stage (the model takes a few seconds) ...")
     with tempfile.TemporaryDirectory(prefix="mapseek-demo-") as folder:
-        async with open_simulated_discord(Path(folder)) as (scenery, settings), open_log_server(settings) as url:
+        async with open_simulated_discord(Path(folder)) as (scenery, settings), open_log_server(settings) as address:
             with _open_bars(out) as bars:
-                async with run_everything(scenery, settings, url) as process:
+                async with run_everything(scenery, settings, address) as process:
                     midway = asyncio.create_task(_read_status_table(process.container.client))
                     links, archived = await post_pieces(scenery, process, build_progress_reporter(bars))
                     asked = await ask_queries(scenery, links, list_demo_queries(), build_progress_reporter(bars))
@@ -46,11 +46,10 @@ async def run_demo(report: Path, out: Console) -> int:
                     stage = SceneContext(scenery, process, links)
                     scenes = [scene async for scene in play_scenes(stage, trained)]
                 last = await change_while_away(stage)
-                async with run_everything(scenery, settings, url) as process:
+                async with run_everything(scenery, settings, address) as process:
                     stage = replace(stage, process=process)
                     scenes += [scene async for scene in play_scenes_after_restart(stage, last)]
-                    own = settings.model_copy(update={"nats_url": url})
-                    taken_over = [scene async for scene in take_over(stage, own, asked, report.absolute() / "comparison")]
+                    taken_over = [scene async for scene in take_over(stage, settings, asked, report.absolute() / "comparison")]
                     final = await read_status(process.container.client, STAGES)
             out.print("[bold]mapseek status[/], during the searches:", await midway)
             out.print("[bold]mapseek status[/], afterwards:", render_status(final, utc_now()))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from contracts.events import Fact, ImageFingerprinted, ImageIndexed
 from contracts.subjects import kind_filter, stream_of
+from infra.nats.connection import LogAddress
 from infra.nats.reader import follow_log
 from infra.sandbox.art.generate import draw_piece
 from infra.sandbox.simulator.client import VisibleAnswer
@@ -88,9 +89,9 @@ async def open_simulated_discord(folder: Path) -> AsyncIterator[tuple[Scenery, S
 
 
 @asynccontextmanager
-async def run_everything(scenery: Scenery, settings: Settings, url: str) -> AsyncIterator[Process]:
+async def run_everything(scenery: Scenery, settings: Settings, address: LogAddress) -> AsyncIterator[Process]:
     """Run every stage and the gateway on a running log, and wait until the gateway is logged in."""
-    async with open_process(settings, url, STAGES, with_gateway=True, monitored=True) as process:
+    async with open_process(settings, address, STAGES, with_gateway=True, monitored=True) as process:
         await scenery.discord.wait_for_command("find")
         yield process
 

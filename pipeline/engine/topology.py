@@ -38,7 +38,7 @@ from contracts.subjects import (
     STREAM_SUBJECTS,
     import_key,
 )
-from infra.nats.connection import translate_outages
+from infra.nats.connection import find_refused_subject, translate_outages
 from infra.nats.projections import read_generations
 from infra.nats.reader import has_stream
 from infra.nats.state import open_state
@@ -243,6 +243,10 @@ async def ensure_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
         if found:
             await _create_and_change(client, stages)
     except (NatsError, JetStreamError, TimeoutError) as error:
+        if subject := find_refused_subject(client):
+            raise MapSeekError(
+                f"The log refuses {subject} to this user: give it the permissions of its role (`mapseek topology server-config`)."
+            ) from None
         raise MapSeekError(
             f"The NATS server could not create the streams ({error or type(error).__name__}): check that JetStream is on (`-js`)."
         ) from None

@@ -22,6 +22,7 @@ from typing import Any
 import structlog
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats.security import NatsCredentials, NatsNKey, NatsSecurity, NatsUserPassword
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.js import JetStreamContext
@@ -31,6 +32,7 @@ from contracts.errors import Unavailable
 from contracts.events import MessageDiscarded
 from contracts.stage import Stage
 from contracts.subjects import LANES, RETRIES, consumer_name, lane_filter, parse_dead_letter, retry_consumer_name, retry_filter
+from infra.nats.connection import LogAddress, log_violation
 from pipeline.engine.dead_letters import (
     EARLIER_ATTEMPTS_HEADER,
     WorkerIdentity,
@@ -193,11 +195,14 @@ class Workers:
 
 
 @asynccontextmanager
-async def open_workers(url: str, name: str, runtime: Runtime, on_fetch: OnFetch) -> AsyncIterator[Workers]:
+async def open_workers(address: LogAddress, name: str, runtime: Runtime, on_fetch: OnFetch) -> AsyncIterator[Workers]:
     """Open a connection for workers, without any worker yet. At the end, all workers finish their messages and stop."""
     broker = NatsBroker(
-        url,
+        address.url,
         name=name,
+        security=_build_security(address),
+        inbox_prefix=address.inbox_prefix,
+        error_cb=_report_violation,
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
         graceful_timeout=STOP_WORKERS_TIMEOUT_S,
@@ -211,6 +216,21 @@ async def open_workers(url: str, name: str, runtime: Runtime, on_fetch: OnFetch)
         yield Workers(broker, runtime)
     finally:
         await broker.stop()
+
+
+def _build_security(address: LogAddress) -> NatsSecurity:
+    if address.nkey_file is not None:
+        return NatsNKey.from_file(address.nkey_file, ssl_context=address.tls)
+    if address.creds_file is not None:
+        return NatsCredentials.from_file(address.creds_file, ssl_context=address.tls)
+    if address.user is not None and address.password is not None:
+        return NatsUserPassword(address.user, address.password, ssl_context=address.tls)
+    return NatsSecurity(ssl_context=address.tls)
+
+
+async def _report_violation(error: Exception) -> None:
+    """Log only that a subject was refused: the other connection of the process reports everything else."""
+    log_violation(error)
 
 
 async def _pass_undecoded(message: NatsMessage) -> Msg:

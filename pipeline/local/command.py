@@ -28,13 +28,13 @@ from pipeline.stage_dependencies import build_explainer
 @asynccontextmanager
 async def _open_process(settings: Settings, lane: str) -> AsyncIterator[Process]:
     """Open a process that runs those stages of a lane that no other process runs. So a running `mapseek up` does the work."""
-    async with open_log_server(settings) as url:
-        client = await connect(url, "mapseek-local")
+    async with open_log_server(settings) as address:
+        client = await connect(address, "mapseek-local")
         try:
             idle = await find_idle_stages(client, [stage for stage in STAGES if lane in stage.families], lane)
         finally:
             await client.close()
-        async with open_process(settings, url, idle) as process:
+        async with open_process(settings, address, idle) as process:
             yield process
 
 

@@ -109,9 +109,9 @@ class Pace:
 @asynccontextmanager
 async def open_replay_process(settings: Settings, pace: Pace) -> AsyncIterator[tuple[Process, Limits]]:
     """Open a process that runs only what is replayed and gives way to searches, with the limits of the pace."""
-    async with open_archive_server(settings) as url:
+    async with open_archive_server(settings) as address:
         lower_process_priority()
-        async with open_process(settings, url, ()) as process:
+        async with open_process(settings, address, ()) as process:
             limits = Limits(pace.rate, pace.max_load)
             watching = asyncio.create_task(yield_to_searches(process.container.client, limits.precedence))
             try:

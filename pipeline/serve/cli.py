@@ -92,6 +92,17 @@ def topology_apply_command() -> None:
     run_and_exit(apply_topology(prepare_settings(quiet=True), out))
 
 
+@topology_app.command("rotate-password")
+def topology_rotate_password_command() -> None:
+    """Give the log server of the data folder a new key. Stop `mapseek up` first.
+
+    MapSeek's own log server lets in only who has the key, which is in a file that only you can read.
+    """
+    from pipeline.serve.command import rotate_password
+
+    rotate_password(prepare_settings(quiet=True), out)
+
+
 @app.command("schema")
 def schema_command(
     check: Annotated[

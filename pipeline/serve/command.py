@@ -15,15 +15,17 @@ from contracts.errors import MapSeekError, format_count
 from contracts.stage import Stage
 from contracts.text import escape_controls
 from infra.discord.invite import INTENTS, PERMISSIONS, build_invite_link, parse_application_id
-from infra.nats.server import read_announced_url
+from infra.nats.connection import LogAddress
+from infra.nats.server import rotate_login
 from pipeline.cli.app import print_json
 from pipeline.cli.open import open_log_client
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES, find_stages
+from pipeline.log_address import find_log_address
 from pipeline.monitoring.status import StageStatus, read_status
 from pipeline.process import hold_gateway_lock, open_log_server, open_process, wait_until_stopped
-from pipeline.settings import Settings, get_data_folder, require_token
+from pipeline.settings import Settings, ensure_data_folder, require_token
 
 LANE_NAMES = {"image": "archive", "search": "search", "alert": "alert", "removal": "removal"}
 
@@ -37,34 +39,34 @@ async def serve_all(settings: Settings) -> None:
     """Run everything in one process. Raises MapSeekError if another process runs the gateway on the data folder."""
     require_token(settings)
     with hold_gateway_lock(settings):
-        async with open_log_server(settings) as url:
-            await _serve(settings, url, STAGES, with_gateway=True)
+        async with open_log_server(settings) as address:
+            await _serve(settings, address, STAGES, with_gateway=True)
 
 
 async def serve_stages(settings: Settings, names: list[str]) -> None:
     """Run only some stages."""
-    await _serve(settings, find_log_url(settings), find_stages(names))
+    await _serve(settings, require_log_address(settings), find_stages(names))
 
 
 async def serve_gateway(settings: Settings) -> None:
     """Run only the gateway. Raises MapSeekError if another process runs it on the data folder."""
     require_token(settings)
-    url = find_log_url(settings)
+    address = require_log_address(settings)
     with hold_gateway_lock(settings):
-        await _serve(settings, url, (), with_gateway=True)
+        await _serve(settings, address, (), with_gateway=True)
 
 
-async def _serve(settings: Settings, url: str, stages: Sequence[Stage[Any]], *, with_gateway: bool = False) -> None:
-    async with open_process(settings, url, stages, with_gateway=with_gateway, monitored=True) as process:
+async def _serve(settings: Settings, address: LogAddress, stages: Sequence[Stage[Any]], *, with_gateway: bool = False) -> None:
+    async with open_process(settings, address, stages, with_gateway=with_gateway, monitored=True) as process:
         await wait_until_stopped(process)
 
 
-def find_log_url(settings: Settings) -> str:
-    """Return the URL of a log server that runs already. Raises MapSeekError if there is none."""
-    url = settings.nats_url or read_announced_url(get_data_folder(settings) / "nats")
-    if url is None:
+def require_log_address(settings: Settings) -> LogAddress:
+    """Return the address of a log server that runs already. Raises MapSeekError if there is none."""
+    address = find_log_address(settings)
+    if address is None:
         raise MapSeekError(f"No log is running on {settings.data_dir}: set NATS_URL, or start `mapseek up` there first.")
-    return url
+    return address
 
 
 def status_to_json(statuses: Sequence[StageStatus]) -> str:
@@ -140,6 +142,14 @@ async def apply_topology(settings: Settings, out: Console) -> int:
         await topology.update_topology(client, STAGES)
     out.print(f"{format_count(len(found), 'difference')} corrected.")
     return 0
+
+
+def rotate_password(settings: Settings, out: Console) -> None:
+    """Give the log server of the data folder a new key. Raises MapSeekError if it runs, or if the settings name another server."""
+    if settings.nats_url:
+        raise MapSeekError("NATS_URL is set, so the log is on a server elsewhere: change the password there, and then here.")
+    rotate_login(ensure_data_folder(settings) / "nats")
+    out.print("The log server of this data folder has a new key. Everything that is started from now on uses it.")
 
 
 def show_invite(settings: Settings, guild: int | None, out: Console) -> None:

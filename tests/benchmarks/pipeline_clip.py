@@ -103,7 +103,7 @@ async def measure(model: str, images: int, rounds: int) -> dict[str, list[Cost]]
         tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
         encoder = open_loaded_encoder(tower, settings)
         costs: dict[str, list[Cost]] = {}
-        async with open_log_server(settings) as url, open_process(settings, url, CHAIN, encoders=[encoder]) as process:
+        async with open_log_server(settings) as address, open_process(settings, address, CHAIN, encoders=[encoder]) as process:
             ways = {
                 "the bare model": run_tower(tower, settings.batch_size),
                 "with preparing, in turn": prepare_and_run(tower, settings.batch_size),

@@ -85,11 +85,11 @@ class Line:
 @asynccontextmanager
 async def open_log(folder: Path) -> AsyncIterator[tuple[str, Client, JetStreamJournal]]:
     """A new log on a server of its own, with all streams and durables."""
-    async with embedded_server(folder / "nats") as url:
-        client = await connect(url, "benchmark")
+    async with embedded_server(folder / "nats") as address:
+        client = await connect(address, "benchmark")
         try:
             await topology.ensure_topology(client, STAGES)
-            yield url, client, JetStreamJournal(client, source="benchmark", now=utc_now)
+            yield address, client, JetStreamJournal(client, source="benchmark", now=utc_now)
         finally:
             await client.close()
 
@@ -100,10 +100,10 @@ async def measure_baseline(folder: Path, facts: int) -> list[Line]:
     async def work(event: Fact) -> Sequence[Fact]:
         return [downloaded(event)]
 
-    async with open_log(folder) as (url, client, journal):
+    async with open_log(folder) as (address, client, journal):
         await post_pictures(journal, ["ab" * 32] * facts)
         before = await run_raw_loop(client, facts, "RAW1", Meter(folder / "nats"))
-        async with run_stage(url, client, journal, work, number=WORKERS) as runtime:
+        async with run_stage(address, client, journal, work, number=WORKERS) as runtime:
             idle = await measure_until_done("the runner, without work", folder, runtime, [download.STAGE], facts)
         after = await run_raw_loop(client, facts, "RAW2", Meter(folder / "nats"))
     return [Line("raw nats-py loop", facts, 1, Cost.mean(before, after)), idle]
@@ -135,10 +135,10 @@ async def measure_archiving(folder: Path, images: int, runs: Sequence[tuple[str,
     """Fill a log with posts, then let these stages handle them, one run after the other, each in one process."""
     settings = make_settings(folder, workers=WORKERS)
     lines = []
-    async with open_log(folder) as (url, client, journal):
+    async with open_log(folder) as (address, client, journal):
         await post_pictures(journal, await store_pictures(open_blob_store(folder / "blobs"), range(images)))
         for what, stages in runs:
-            async with open_process(settings, url, stages, encoders=[NO_MODEL]) as process:
+            async with open_process(settings, address, stages, encoders=[NO_MODEL]) as process:
                 lines.append(await measure_until_done(what, folder, process.runtime, stages, images))
         if (indexed := await count_messages(client, IMAGES, kind_filter(ImageIndexed))) != images:
             raise RuntimeError(f"only {indexed} of {images} images were indexed: the figures mean nothing")

@@ -165,8 +165,8 @@ async def measure(model: str, searches_each: int, images: int) -> Figures:
             tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
             encoder = open_loaded_encoder(tower, settings)
             async with (
-                open_log_server(settings) as url,
-                open_process(settings, url, STAGES, with_gateway=True, encoders=[encoder]) as process,
+                open_log_server(settings) as address,
+                open_process(settings, address, STAGES, with_gateway=True, encoders=[encoder]) as process,
             ):
                 await discord.wait_for_command("find")
                 await lift_quotas(discord, channel, guild.members[guild.owner_id])

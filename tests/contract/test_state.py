@@ -10,7 +10,7 @@ from nats.js.api import StorageType
 
 from contracts.errors import Unavailable
 from contracts.subjects import STATE_BUCKET
-from infra.nats.connection import connect
+from infra.nats.connection import LogAddress, connect
 from infra.nats.state import JetStreamState, open_state
 from tests.support.fakes import MemoryState
 from tests.support.programs import freeze, thaw
@@ -37,8 +37,8 @@ class TestJetStream(StateSuite):
         return await open_state(client)
 
     @pytest.fixture
-    async def other(self, nats_url: str, state: JetStreamState) -> AsyncIterator[JetStreamState]:
-        connection = await connect(nats_url, "other")
+    async def other(self, log_address: LogAddress, state: JetStreamState) -> AsyncIterator[JetStreamState]:
+        connection = await connect(log_address, "other")
         yield await open_state(connection)
         await connection.close()
 
@@ -67,8 +67,8 @@ class TestJetStream(StateSuite):
             await open_state(client, timeout=0.2)
         outage.end()
 
-    async def test_a_closed_connection_is_unavailable(self, nats_url: str) -> None:
-        connection = await connect(nats_url, "short")
+    async def test_a_closed_connection_is_unavailable(self, log_address: LogAddress) -> None:
+        connection = await connect(log_address, "short")
         state = await open_state(connection)
         await connection.close()
         for call in (state.get(KEY), state.put(KEY, b"one"), state.list_under("settings")):

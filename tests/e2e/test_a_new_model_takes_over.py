@@ -39,7 +39,7 @@ from pipeline.settings import Settings
 from tests.support.asking import Asker, SearchOutcome, open_asker, p95_seconds
 from tests.support.facts import posted
 from tests.support.impatient import NICENESS_VARIABLE
-from tests.support.programs import IMPATIENT_MAPSEEK, Program, run_program, run_to_end
+from tests.support.programs import IMPATIENT_MAPSEEK, Program, find_announced_log, log_environment, run_program, run_to_end
 from tests.support.waiting import eventually
 from tests.support.world import Log
 
@@ -125,12 +125,12 @@ def make_query(number: int) -> tuple[str, bytes]:
 
 @asynccontextmanager
 async def open_installation(folder: Path, **environment: str) -> AsyncIterator[Installation]:
-    async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
-        client = await connect(url, "test")
+    async with embedded_server(folder / "nats") as address, AsyncExitStack() as stack:
+        client = await connect(address, "test")
         stack.push_async_callback(client.close)
         await topology.ensure_topology(client, STAGES)
         journal = JetStreamJournal(client, source="test", now=utc_now)
-        ours = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, **environment}
+        ours = {"MAPSEEK_DATA_DIR": str(folder), **log_environment(address), **environment}
         yield Installation(stack, folder, ours, client, journal, {})
 
 
@@ -193,7 +193,7 @@ async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_t
     images, later = 16, 3
     async with (
         open_installation(tmp_path, **{NICENESS_VARIABLE: "0"}) as here,
-        open_process(settings(data_dir=tmp_path), here.environment["NATS_URL"], STAGES),
+        open_process(settings(data_dir=tmp_path), find_announced_log(tmp_path), STAGES),
     ):
         blobs, asked_with = open_blob_store(tmp_path / "blobs"), open_blob_store(tmp_path / "questions")
         await here.post(range(images), blobs)

@@ -24,7 +24,7 @@ from tests.support.archives import (
     wait_for_text,
 )
 from tests.support.files import encode_image
-from tests.support.programs import run_program
+from tests.support.programs import log_environment, run_program
 from tests.support.world import Discord, World, art_png, mapseek_beside, simulated_discord
 
 EN, DE = "en-US", "de"
@@ -246,8 +246,8 @@ async def test_a_stage_process_and_the_gateways_together_ask_discord_at_most_fif
         for channel in channels:
             await past.post(channel)
         simulator.expire_urls()
-        async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=ERASE_AT_ONCE) as process:
-            environment = discord.environment(settings.data_dir, NATS_URL=url)
+        async with open_log_server(settings) as address, open_process(settings, address, STAGES, policy=ERASE_AT_ONCE) as process:
+            environment = discord.environment(settings.data_dir, **log_environment(address))
             async with run_program(tmp_path / "gateway.log", "gateway", environment=environment):
                 await wait_for_exactly(World(discord, process, settings), past.there, timeout=60)
         assert simulator.requests["GET /channels/{channel}/messages/{message}"] >= 80

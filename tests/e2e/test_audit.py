@@ -30,7 +30,7 @@ from tests.support.world import Discord, World, mapseek_beside
 async def open_without_gateway(discord: Discord, folder: Path) -> AsyncIterator[World]:
     """Run every stage, without a gateway."""
     settings = discord.settings(folder)
-    async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=ERASE_AT_ONCE) as process:
+    async with open_log_server(settings) as address, open_process(settings, address, STAGES, policy=ERASE_AT_ONCE) as process:
         yield World(discord, process, settings)
 
 

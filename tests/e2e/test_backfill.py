@@ -12,7 +12,6 @@ from aiohttp import web
 from contracts.events import ImagePosted
 from infra.discord.wording import localize
 from infra.nats.connection import connect
-from infra.nats.server import read_announced_url
 from infra.sandbox.simulator import Channel, Interaction, Member, Overwrite, Permission, VisibleAnswer
 from infra.sandbox.simulator.faults import Handler
 from pipeline.engine.job import Backoff
@@ -31,7 +30,7 @@ from tests.support.archives import (
     wait_for_text,
 )
 from tests.support.impatient import DIE_AFTER_VARIABLE, PAGE_VARIABLE
-from tests.support.programs import IMPATIENT_MAPSEEK, Program, run_program
+from tests.support.programs import IMPATIENT_MAPSEEK, Program, find_announced_log, log_environment, run_program
 from tests.support.waiting import eventually
 from tests.support.world import Discord, Log, World, mapseek_beside
 
@@ -76,8 +75,10 @@ async def test_each_image_is_recorded_once_though_the_gateway_is_killed_while_it
     """The kill is in the middle of the second page. No stage runs, since only recording is tested."""
     await past.post(discord.gallery, 27, begin=FIRST_POST_AT)
     settings = discord.settings(tmp_path / "data")
-    async with open_log_server(settings) as url:
-        environment = discord.environment(settings.data_dir, NATS_URL=url, MAPSEEK_CHANNELS="") | {PAGE_VARIABLE: str(SMALL_PAGE)}
+    async with open_log_server(settings) as address:
+        environment = discord.environment(settings.data_dir, **log_environment(address), MAPSEEK_CHANNELS="") | {
+            PAGE_VARIABLE: str(SMALL_PAGE)
+        }
         dying = environment | {DIE_AFTER_VARIABLE: f"{ImagePosted.type_name()}:14"}
         async with run_program(tmp_path / "killed.log", "gateway", environment=dying, command=IMPATIENT_MAPSEEK) as first:
             await discord.simulator.wait_for_command("archive", timeout=60)
@@ -87,7 +88,7 @@ async def test_each_image_is_recorded_once_though_the_gateway_is_killed_while_it
             assert counts_text(27, 27) in await wait_for_text(
                 discord, interaction, words=finished_text(discord.gallery), timeout=60
             )
-        client = await connect(url, "test")
+        client = await connect(address, "test")
         posted = [fact.image_id for fact in await Log(client).facts(ImagePosted)]
         await client.close()
     assert sorted(posted) == list_file_ids(past.there)
@@ -101,9 +102,9 @@ async def test_1000_images_are_archived_once_though_the_gateway_is_killed_in_the
     """One kill is between two pages of history, one while a page is being recorded. Processing 1000 images takes a minute."""
     simulator, settings = discord.simulator, discord.settings(tmp_path / "data")
     await past.post(discord.gallery, 1000, begin=FIRST_POST_AT)
-    async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=ERASE_AT_ONCE) as process:
+    async with open_log_server(settings) as address, open_process(settings, address, STAGES, policy=ERASE_AT_ONCE) as process:
         world = World(discord, process, settings)
-        environment = discord.environment(settings.data_dir, NATS_URL=url, MAPSEEK_CHANNELS="")
+        environment = discord.environment(settings.data_dir, **log_environment(address), MAPSEEK_CHANNELS="")
 
         @asynccontextmanager
         async def gateway() -> AsyncIterator[Program]:
@@ -140,7 +141,7 @@ async def run_up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program,
     environment = discord.environment(folder / "data", MAPSEEK_CHANNELS="") | {PAGE_VARIABLE: str(SMALL_PAGE)}
     async with run_program(folder / "log", "up", environment=environment, command=IMPATIENT_MAPSEEK) as running:
         await eventually(lambda: discord.simulator.connected, timeout=60)
-        client = await connect(read_announced_url(folder / "data" / "nats") or "", "test")
+        client = await connect(find_announced_log(folder / "data"), "test")
         yield running, Log(client)
         await client.close()
 

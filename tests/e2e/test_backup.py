@@ -107,7 +107,7 @@ async def test_an_export_during_work_loses_no_work(tmp_path: Path) -> None:
 @asynccontextmanager
 async def open_mapseek(folder: Path) -> AsyncIterator[Process]:
     settings = Settings(data_dir=folder, http_port=0, _env_file=None)  # type: ignore[call-arg]
-    async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=IMPATIENT_POLICY) as process:
+    async with open_log_server(settings) as address, open_process(settings, address, STAGES, policy=IMPATIENT_POLICY) as process:
         yield process
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import run_to_end
+from infra.nats.connection import LogAddress
+from tests.support.programs import log_environment, run_to_end
 from tests.support.world import Discord, simulated_discord
 
 BAD_TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.Gabcde.a-pass-word-that-nobody-may-see"
@@ -40,9 +41,9 @@ async def test_no_token(discord: Discord, tmp_path: Path, command: str, token: s
     assert "DISCORD_TOKEN is not set" in await run_and_expect_error(command, environment=environment)
 
 
-async def test_a_bad_token(discord: Discord, tmp_path: Path, nats_url: str) -> None:
+async def test_a_bad_token(discord: Discord, tmp_path: Path, log_address: LogAddress) -> None:
     said = await run_and_expect_error(
-        "gateway", environment=discord.environment(tmp_path, DISCORD_TOKEN=BAD_TOKEN, NATS_URL=nats_url)
+        "gateway", environment=discord.environment(tmp_path, DISCORD_TOKEN=BAD_TOKEN, **log_environment(log_address))
     )
     assert "Discord refused the token" in said
 
@@ -53,14 +54,14 @@ async def test_a_bad_token_ends_everything(discord: Discord, tmp_path: Path) -> 
     )
 
 
-async def test_the_message_content_intent_is_missing(tmp_path: Path, nats_url: str) -> None:
+async def test_the_message_content_intent_is_missing(tmp_path: Path, log_address: LogAddress) -> None:
     async with simulated_discord(message_content_intent=False) as discord:
-        said = await run_and_expect_error("gateway", environment=discord.environment(tmp_path, NATS_URL=nats_url))
+        said = await run_and_expect_error("gateway", environment=discord.environment(tmp_path, **log_environment(log_address)))
     assert "Message Content intent" in said
 
 
-async def test_discord_cannot_be_reached(discord: Discord, tmp_path: Path, nats_url: str) -> None:
-    environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_DISCORD_API="http://127.0.0.1:9/api/v10")
+async def test_discord_cannot_be_reached(discord: Discord, tmp_path: Path, log_address: LogAddress) -> None:
+    environment = discord.environment(tmp_path, **log_environment(log_address), MAPSEEK_DISCORD_API="http://127.0.0.1:9/api/v10")
     assert "cannot be reached" in await run_and_expect_error("gateway", environment=environment)
 
 
@@ -76,20 +77,22 @@ async def test_a_data_folder_that_cannot_be_written(discord: Discord, tmp_path: 
     assert f"The data folder {tmp_path / 'file' / 'data'} cannot be written" in said
 
 
-async def test_a_model_that_does_not_exist(discord: Discord, tmp_path: Path, nats_url: str) -> None:
-    environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_MODEL="ViT-B-33")
+async def test_a_model_that_does_not_exist(discord: Discord, tmp_path: Path, log_address: LogAddress) -> None:
+    environment = discord.environment(tmp_path, **log_environment(log_address), MAPSEEK_MODEL="ViT-B-33")
     said = await run_and_expect_error("run", "embed", environment=environment)
     assert "open_clip has no model called 'ViT-B-33'" in said
     assert "ViT-B-32" in said
 
 
-async def test_a_stage_that_does_not_exist(discord: Discord, tmp_path: Path, nats_url: str) -> None:
-    said = await run_and_expect_error("run", "download", "emebd", environment=discord.environment(tmp_path, NATS_URL=nats_url))
+async def test_a_stage_that_does_not_exist(discord: Discord, tmp_path: Path, log_address: LogAddress) -> None:
+    said = await run_and_expect_error(
+        "run", "download", "emebd", environment=discord.environment(tmp_path, **log_environment(log_address))
+    )
     assert "There is no stage 'emebd'" in said
 
 
-async def test_a_monitoring_port_that_is_taken(discord: Discord, tmp_path: Path, nats_url: str, taken_port: int) -> None:
-    environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_HTTP_PORT=str(taken_port))
+async def test_a_monitoring_port_that_is_taken(discord: Discord, tmp_path: Path, log_address: LogAddress, taken_port: int) -> None:
+    environment = discord.environment(tmp_path, **log_environment(log_address), MAPSEEK_HTTP_PORT=str(taken_port))
     said = await run_and_expect_error("run", "download", environment=environment)
     assert f"The monitoring port 127.0.0.1:{taken_port} cannot be used" in said
 
@@ -99,12 +102,12 @@ async def test_a_nats_port_that_is_taken(discord: Discord, tmp_path: Path, taken
     assert f"Port {taken_port} is taken" in said
 
 
-async def test_mongodb_is_chosen_but_not_named(discord: Discord, tmp_path: Path, nats_url: str) -> None:
-    environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_CATALOGUE="mongodb")
+async def test_mongodb_is_chosen_but_not_named(discord: Discord, tmp_path: Path, log_address: LogAddress) -> None:
+    environment = discord.environment(tmp_path, **log_environment(log_address), MAPSEEK_CATALOGUE="mongodb")
     assert "MONGODB_URI is not set" in await run_and_expect_error("run", "persist", environment=environment)
 
 
-async def test_mongodb_is_down_at_the_start(discord: Discord, tmp_path: Path, nats_url: str) -> None:
+async def test_mongodb_is_down_at_the_start(discord: Discord, tmp_path: Path, log_address: LogAddress) -> None:
     uri = "mongodb://mapseek:pass-word@127.0.0.1:9"
-    environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_CATALOGUE="mongodb", MONGODB_URI=uri)
+    environment = discord.environment(tmp_path, **log_environment(log_address), MAPSEEK_CATALOGUE="mongodb", MONGODB_URI=uri)
     assert "MongoDB does not answer" in await run_and_expect_error("run", "persist", environment=environment)

@@ -12,7 +12,7 @@ from PIL import Image
 from contracts.events import ImagePosted, SearchAnswered, SearchMatched
 from contracts.subjects import IMAGES
 from infra.nats.connection import connect
-from infra.nats.server import read_announced_url
+from infra.nats.server import read_announced_address
 from infra.sandbox.art.generate import draw_piece
 from infra.sandbox.simulator import Overwrite, Permission, Status, WrongLength
 from infra.vision.distortions import change_brightness, encode_png, reencode, resize
@@ -247,7 +247,7 @@ async def test_one_correlation_id_from_command_to_reply_and_no_secret_in_any_log
     async with run_program(tmp_path / "log", "up", environment=environment) as up:
         await discord.simulator.wait_for_command("find", timeout=60)
         message = await discord.post(("dragon.png", art_png(1)))
-        client = await connect(read_announced_url(tmp_path / "data" / "nats") or "", "test")
+        client = await connect(read_announced_address(tmp_path / "data" / "nats") or "", "test")
         await Log(client).wait_for(ImagePosted, 1)
         await Log(client).wait_until_idle()
         discord.simulator.faults.add(

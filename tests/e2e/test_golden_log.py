@@ -67,14 +67,14 @@ async def golden(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gold
     """Load the log into an empty server and fill a catalogue from it, as an import does."""
     folder = tmp_path_factory.mktemp("kept")
     settings = Settings(data_dir=folder / "data", discord_token=None, http_port=0, _env_file=None)  # type: ignore[call-arg]
-    async with embedded_server(folder / "nats") as url:
-        client = await connect(url, "test")
+    async with embedded_server(folder / "nats") as address:
+        client = await connect(address, "test")
         await load_golden_log(client, open_blob_store(settings.data_dir / "blobs"))
         catalogue = await open_catalogue(settings, settings.data_dir)
         await fill_catalogue(catalogue, client, lambda _what, _done, _total: None)
         await catalogue.close()
         await client.close()
-        async with open_process(settings, url, STAGES, policy=IMPATIENT_POLICY) as process:
+        async with open_process(settings, address, STAGES, policy=IMPATIENT_POLICY) as process:
             log = Log(process.container.client)
             for family in LANES:
                 await log.wait_until_idle(family)

@@ -42,7 +42,7 @@ from pipeline.settings import Settings
 from tests.support.facts import QUESTION, posted
 from tests.support.impatient import ACK_WAIT_S, DIE_AFTER_VARIABLE, DIE_BEFORE_VARIABLE
 from tests.support.mongo_server import MongoDouble
-from tests.support.programs import IMPATIENT_MAPSEEK, Program, run_program
+from tests.support.programs import IMPATIENT_MAPSEEK, Program, log_environment, run_program
 from tests.support.waiting import eventually
 from tests.support.world import Discord, Log, art_png, list_labels, mapseek_beside, read_headline, read_link
 
@@ -92,7 +92,10 @@ async def read_outcome(log: Log, settings: Settings, folder: Path) -> Outcome:
 
 async def run_undisturbed(folder: Path, make: Any, images: int, questions: int) -> Outcome:
     settings = make(data_dir=folder, batch_size=1)
-    async with embedded_server(folder / "nats") as url, open_process(settings, url, STAGES, policy=KEEP_ALIVE_POLICY) as process:
+    async with (
+        embedded_server(folder / "nats") as address,
+        open_process(settings, address, STAGES, policy=KEEP_ALIVE_POLICY) as process,
+    ):
         log = Log(process.container.client)
         await record_posts(process.container.journal, folder, images)
         await log.wait_for(ImageIndexed, images, timeout=60)
@@ -138,19 +141,19 @@ async def test_a_process_killed_in_the_middle_of_its_work(tmp_path: Path, settin
     """It is killed before it records a result, then after it has recorded one. Then a process runs to the end."""
     images, questions, folder = 16, 3, tmp_path / "killed"
     expected = await run_undisturbed(tmp_path / "undisturbed", settings, images, questions)
-    async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
-        client = await connect(url, "test")
+    async with embedded_server(folder / "nats") as address, AsyncExitStack() as stack:
+        client = await connect(address, "test")
         stack.push_async_callback(client.close)
         await topology.ensure_topology(client, STAGES)
         log, journal = Log(client), JetStreamJournal(client, source="test", now=utc_now)
         await record_posts(journal, folder, images)
-        environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
+        environment = {"MAPSEEK_DATA_DIR": str(folder), **log_environment(address), "MAPSEEK_BATCH_SIZE": "1"}
         workers = Workers(stack, folder, environment)
         stages = "download preprocess fingerprint embed persist"
         await workers.run_until_killed(stages, ImagePreprocessed, 6, DIE_BEFORE_VARIABLE)
         await workers.run_until_killed(stages, ImageIndexed, 5)
         ours = settings(data_dir=folder, batch_size=1)
-        async with open_process(ours, url, STAGES, policy=KEEP_ALIVE_POLICY):
+        async with open_process(ours, address, STAGES, policy=KEEP_ALIVE_POLICY):
             await log.wait_for(ImageIndexed, images, timeout=60)
             await log.wait_until_idle(timeout=60)
             await record_searches(journal, folder, questions)
@@ -169,15 +172,15 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
     """
     expected = await run_undisturbed(tmp_path / "undisturbed", settings, IMAGE_COUNT, QUERY_COUNT)
     folder = tmp_path / "killed"
-    async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
-        client = await connect(url, "test")
+    async with embedded_server(folder / "nats") as address, AsyncExitStack() as stack:
+        client = await connect(address, "test")
         stack.push_async_callback(client.close)
         await topology.ensure_topology(client, STAGES)
         log, journal = Log(client), JetStreamJournal(client, source="test", now=utc_now)
         await record_posts(journal, folder, IMAGE_COUNT)
 
         files, model, answers = "download preprocess persist", "fingerprint embed", "match reply link alert"
-        environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
+        environment = {"MAPSEEK_DATA_DIR": str(folder), **log_environment(address), "MAPSEEK_BATCH_SIZE": "1"}
         workers = Workers(stack, folder, environment)
         await workers.run_until_killed(files, ImageDownloaded, 10)
         await workers.run_until_killed(files, ImagePreprocessed, 15)

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from contracts.events import ImageIndexed
-from infra.nats.connection import connect
-from infra.nats.server import read_announced_url
+from infra.nats.connection import LogAddress, connect
 from tests.support.files import list_open_paths
-from tests.support.programs import EndedProgram, run_program, run_to_end
+from tests.support.programs import EndedProgram, find_announced_log, log_environment, run_program, run_to_end
 from tests.support.waiting import eventually
 from tests.support.world import Discord, Log, art_png
 
@@ -24,7 +23,7 @@ def _open_umask() -> Iterator[None]:
 
 
 async def test_nothing_is_open_to_others_while_up_works_and_a_second_gateway_is_refused(
-    discord: Discord, tmp_path: Path, nats_url: str
+    discord: Discord, tmp_path: Path, log_address: LogAddress
 ) -> None:
     data = tmp_path / "data"
     (data / "nats" / "store").mkdir(parents=True)
@@ -34,14 +33,14 @@ async def test_nothing_is_open_to_others_while_up_works_and_a_second_gateway_is_
     refusal = f"mapseek: Another `mapseek up` or `mapseek gateway` already runs on {data}: stop it, or set MAPSEEK_DATA_DIR.\n"
     async with run_program(tmp_path / "log", "up", environment=environment) as up:
         await discord.simulator.wait_for_command("find", timeout=60)
-        client = await connect(read_announced_url(data / "nats") or "", "test")
+        client = await connect(find_announced_log(data), "test")
         await discord.post(("dragon.png", art_png(1)))
         await Log(client).wait_for(ImageIndexed, 1)
         await client.close()
         assert list_open_paths(data) == []
         refused = await asyncio.gather(
             run_to_end("up", environment=environment),
-            run_to_end("up", environment=environment | {"NATS_URL": nats_url}),
+            run_to_end("up", environment=environment | log_environment(log_address)),
         )
         assert refused == [EndedProgram(1, "", refusal)] * 2
         assert await up.stop() == 0
@@ -49,8 +48,10 @@ async def test_nothing_is_open_to_others_while_up_works_and_a_second_gateway_is_
     assert {"nats", "blobs", "vectors", "catalogue.sqlite"} <= {path.name for path in data.iterdir()}
 
 
-async def test_a_second_gateway_is_refused_and_a_killed_one_refuses_nobody(discord: Discord, tmp_path: Path, nats_url: str) -> None:
-    environment = discord.environment(tmp_path / "data", NATS_URL=nats_url)
+async def test_a_second_gateway_is_refused_and_a_killed_one_refuses_nobody(
+    discord: Discord, tmp_path: Path, log_address: LogAddress
+) -> None:
+    environment = discord.environment(tmp_path / "data", **log_environment(log_address))
     async with run_program(tmp_path / "log", "gateway", environment=environment) as first:
         await discord.simulator.wait_for_command("find", timeout=60)
         second = await run_to_end("gateway", environment=environment)

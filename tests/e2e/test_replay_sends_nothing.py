@@ -74,7 +74,10 @@ async def test_a_replay_of_every_stage_and_a_new_generation_send_nothing(
         assert before["direct"][0]
 
         await purge_facts(world, ImageReposted)
-        async with open_log_server(world.settings) as url, open_process(world.settings, url, (), policy=ERASE_SOON) as process:
+        async with (
+            open_log_server(world.settings) as address,
+            open_process(world.settings, address, (), policy=ERASE_SOON) as process,
+        ):
             await replay_everything(world, process)
             assert await world.log.count(ImageReposted) == 1
             encoder = await open_model_encoder(SECOND_MODEL, None, "auto", world.settings)

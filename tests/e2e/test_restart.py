@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from contracts.events import ImageIndexed, ImagePosted
 from infra.nats.connection import connect
-from infra.nats.server import read_announced_url
+from infra.nats.server import read_announced_address
 from pipeline.engine.job import Backoff
 from tests.support.mongo_server import MongoDouble
-from tests.support.programs import Program, run_program
+from tests.support.programs import Program, find_announced_log, run_program
 from tests.support.waiting import eventually
 from tests.support.world import IMPATIENT_POLICY, Discord, Log, World, art_png, mapseek_beside, read_headline, read_link
 
@@ -34,7 +34,7 @@ async def run_up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program,
     """Run `mapseek up` in a process of its own, logged in."""
     async with run_program(folder / "log", "up", environment=discord.environment(folder / "data")) as running:
         await discord.simulator.wait_for_command("find", timeout=60)
-        client = await connect(read_announced_url(folder / "data" / "nats") or "", "test")
+        client = await connect(find_announced_log(folder / "data"), "test")
         yield running, Log(client)
         await client.close()
 
@@ -57,7 +57,7 @@ async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord:
         assert monotonic() - began < STOPS_WITHIN_S
         assert "Traceback" not in running.log.read_text()
     assert not (tmp_path / "data" / "nats" / "server.json").exists()
-    assert read_announced_url(tmp_path / "data" / "nats") is None
+    assert read_announced_address(tmp_path / "data" / "nats") is None
     manifest = orjson.loads((tmp_path / "data" / "vectors" / "manifest.json").read_bytes())["manifest"]
     assert manifest["shards"][0]["count"] >= 1
 

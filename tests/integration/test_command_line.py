@@ -75,7 +75,7 @@ async def archived(pictures: Path, archive_folder: Path) -> Result:
 async def working(archived: Result, archive_folder: Path) -> AsyncIterator[None]:
     """Run every stage on the folder, as `mapseek up` does, for the commands of the next tests."""
     settings = Settings(data_dir=archive_folder, _env_file=None)
-    async with open_log_server(settings) as url, open_process(settings, url, STAGES):
+    async with open_log_server(settings) as address, open_process(settings, address, STAGES):
         yield
 
 

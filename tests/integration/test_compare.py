@@ -31,6 +31,7 @@ from contracts.ports import Fingerprint, QueryFingerprint
 from infra.blobs.files import open_blob_store
 from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED_MODEL
 from infra.clip.encoder import open_encoder
+from infra.nats.connection import LogAddress
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
 from infra.sandbox.art.generate import draw_piece
@@ -48,7 +49,7 @@ from stages.persist import build_fields
 from tests.support.facts import BLOB, MOMENT
 from tests.support.fakes import MemoryFingerprinter
 from tests.support.feature_search import query_fingerprint
-from tests.support.programs import run_to_end
+from tests.support.programs import log_environment, run_to_end
 from tests.support.workers import ThreadWorkers
 
 SEEDS = range(930_000, 930_026)
@@ -130,10 +131,10 @@ class Archive:
 
 @pytest.fixture
 async def archive(
-    client: Client, nats_url: str, journal: JetStreamJournal, settings: Callable[..., Settings], tmp_path: Path
+    client: Client, log_address: LogAddress, journal: JetStreamJournal, settings: Callable[..., Settings], tmp_path: Path
 ) -> Archive:
     await topology.ensure_topology(client, [])
-    made = settings(nats_url=nats_url, device="cpu")
+    made = settings(nats_url=log_address.url, nats_nkey=log_address.nkey_file, device="cpu")
     folder = made.data_dir
     blobs, catalogue = open_blob_store(folder / "blobs"), await open_sqlite_catalogue(folder / "catalogue.sqlite")
     pictures = {number: draw_piece(seed) for number, seed in enumerate(SEEDS)}
@@ -331,8 +332,8 @@ async def test_generations_that_cannot_be_compared_are_one_sentence(archive: Arc
         await archive.compare("g1", "g2")
 
 
-async def test_the_command_prints_its_result_or_one_sentence(archive: Archive, nats_url: str, tmp_path: Path) -> None:
-    environment = {"NATS_URL": nats_url, "MAPSEEK_DATA_DIR": str(archive.folder), "MAPSEEK_DEVICE": "cpu"}
+async def test_the_command_prints_its_result_or_one_sentence(archive: Archive, log_address: LogAddress, tmp_path: Path) -> None:
+    environment = {**log_environment(log_address), "MAPSEEK_DATA_DIR": str(archive.folder), "MAPSEEK_DEVICE": "cpu"}
     report = tmp_path / "elsewhere"
     done = await run_to_end("compare", "g1", "g2", "--sample", "4", "--report", str(report), environment=environment)
     assert (done.code, "right piece first" in done.out, (report / "index.html").exists()) == (0, True, True), done.err

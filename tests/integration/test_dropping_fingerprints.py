@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from contracts.envelope import Origin
 from contracts.events import Fact, ImageFact, ImageFingerprinted, ImagePreprocessed
 from infra.blobs.files import open_blob_store
+from infra.nats.connection import LogAddress
 from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline.cli.open import open_container
@@ -102,7 +103,7 @@ class Archive:
 @pytest.fixture
 async def archive(
     client: Client,
-    nats_url: str,
+    log_address: LogAddress,
     journal: JetStreamJournal,
     settings: Callable[..., Settings],
     monkeypatch: pytest.MonkeyPatch,
@@ -110,7 +111,7 @@ async def archive(
     """No process works on the archive, so dropping does not wait."""
     monkeypatch.setattr(dropping, "RELEASE_TIMEOUT_S", 0.5)
     await topology.ensure_topology(client, [])
-    here = Archive(client, journal, settings(nats_url=nats_url))
+    here = Archive(client, journal, settings(nats_url=log_address.url, nats_nkey=log_address.nkey_file))
     for number, name in enumerate(("g1", "g2"), start=1):
         await here.record(*founding_facts(name, number, digest=name))
     await topology.ensure_topology(client, STAGES)

@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from contracts.envelope import Origin
-from infra.nats.connection import connect
+from infra.nats.connection import LogAddress, connect
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology, worker
 from pipeline.engine.worker import guard_fetch, guard_fetches
@@ -55,16 +55,16 @@ async def test_the_guard_waits_when_the_consumer_is_deleted_and_reports_no_fetch
     assert fetched == []
 
 
-async def create_closed_subscription(url: str) -> JetStreamContext.PullSubscription:
-    connection = await connect(url, "to be closed")
+async def create_closed_subscription(address: LogAddress) -> JetStreamContext.PullSubscription:
+    connection = await connect(address, "to be closed")
     subscription = await connection.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
     await connection.close()
     return subscription
 
 
 @pytest.mark.usefixtures("subscription")
-async def test_upstream_still_fails_without_yielding_on_a_closed_connection(nats_url: str) -> None:
-    subscription = await create_closed_subscription(nats_url)
+async def test_upstream_still_fails_without_yielding_on_a_closed_connection(log_address: LogAddress) -> None:
+    subscription = await create_closed_subscription(log_address)
     turns = 0
 
     async def count_turns() -> None:
@@ -84,8 +84,8 @@ async def test_upstream_still_fails_without_yielding_on_a_closed_connection(nats
 
 
 @pytest.mark.usefixtures("subscription")
-async def test_the_guard_lets_other_tasks_run_on_a_closed_connection(nats_url: str) -> None:
-    subscription = await create_closed_subscription(nats_url)
+async def test_the_guard_lets_other_tasks_run_on_a_closed_connection(log_address: LogAddress) -> None:
+    subscription = await create_closed_subscription(log_address)
     began = monotonic()
     with pytest.raises(ConnectionClosedError):
         await guard_fetch(subscription, lambda _consumer: None, asyncio.Event())(1, timeout=5)

@@ -27,6 +27,7 @@ from contracts.events import (
 from contracts.stage import Stage
 from contracts.subjects import consumer_name
 from infra.blobs.files import FileBlobStore, open_blob_store
+from infra.nats.connection import LogAddress
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import LogPosts
@@ -71,7 +72,7 @@ class Archive:
         self.log = LogErasure(client)
 
     @asynccontextmanager
-    async def working(self, url: str) -> AsyncIterator[None]:
+    async def working(self, address: LogAddress) -> AsyncIterator[None]:
         """Run all stages, with a grace so short that blobs are deleted as soon as possible."""
         await topology.ensure_topology(self.client, STAGES)
         deps: list[object] = [
@@ -83,7 +84,7 @@ class Archive:
             erase.Deps(self.catalogue, self.blobs, self.log, grace=timedelta(seconds=0.3)),
         ]
         runtime = Runtime(self.journal, Metrics(), BENCH_POLICY)
-        async with open_workers(url, "test", runtime, lambda _consumer: None) as crew:
+        async with open_workers(address, "test", runtime, lambda _consumer: None) as crew:
             for stage, each in zip(STAGES, deps, strict=True):
                 await crew.add(Job(stage, stage.families[0], each, find_generation_name(stage)), 2)
             try:
@@ -150,12 +151,12 @@ async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_images_removed_at_any_moment_leave_nothing_and_others_stay_complete(
-    archive: Archive, nats_url: str, seed: int
+    archive: Archive, log_address: LogAddress, seed: int
 ) -> None:
     chance = random.Random(seed)
     kept = [f"{number:03}" for number in range(10)]
     removed = [f"{number:03}" for number in range(10, 50)]
-    async with archive.working(nats_url):
+    async with archive.working(log_address):
         for image in kept:
             await archive.post(image, chance.choice(PICTURES[:5]))
         await eventually(archive.is_idle)
@@ -177,8 +178,10 @@ async def test_images_removed_at_any_moment_leave_nothing_and_others_stay_comple
     assert archive.list_stored() == await archive.list_catalogued(kept)
 
 
-async def test_facts_that_a_running_stage_records_after_the_erasure_are_erased_too(archive: Archive, nats_url: str) -> None:
-    async with archive.working(nats_url):
+async def test_facts_that_a_running_stage_records_after_the_erasure_are_erased_too(
+    archive: Archive, log_address: LogAddress
+) -> None:
+    async with archive.working(log_address):
         post = await archive.post("1", PICTURES[0])
         await archive.request("message", post.message_id)
         await eventually(archive.is_idle)
@@ -190,8 +193,8 @@ async def test_facts_that_a_running_stage_records_after_the_erasure_are_erased_t
     assert archive.list_stored() == set()
 
 
-async def test_a_rebuilt_catalogue_has_no_removed_image(archive: Archive, nats_url: str) -> None:
-    async with archive.working(nats_url):
+async def test_a_rebuilt_catalogue_has_no_removed_image(archive: Archive, log_address: LogAddress) -> None:
+    async with archive.working(log_address):
         await archive.post("1", PICTURES[0])
         await archive.post("2", PICTURES[1], author=Person(id="6", name="Alex"))
         await eventually(archive.is_idle)
@@ -199,14 +202,14 @@ async def test_a_rebuilt_catalogue_has_no_removed_image(archive: Archive, nats_u
         await eventually(archive.is_idle)
     await archive.catalogue.clear()
     await archive.client.jetstream().delete_consumer("IMAGES", consumer_name("persist", "image"))
-    async with archive.working(nats_url):
+    async with archive.working(log_address):
         await eventually(archive.is_idle)
     assert [entry.image_id async for entry in archive.catalogue.scan()] == ["2"]
     assert await archive.catalogue.is_removed("1")
 
 
-async def test_a_fingerprint_is_deleted_with_the_last_image_that_shares_it(archive: Archive, nats_url: str) -> None:
-    async with archive.working(nats_url):
+async def test_a_fingerprint_is_deleted_with_the_last_image_that_shares_it(archive: Archive, log_address: LogAddress) -> None:
+    async with archive.working(log_address):
         for image in ("1", "2"):
             await archive.post(image, PICTURES[0])
         await eventually(archive.is_idle)

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def working(folder: Path) -> AsyncIterator[None]:
     """Run every stage, as `mapseek up` does, so that the commands need not load the model."""
     settings = Settings(data_dir=folder / "data", _env_file=None)
-    async with open_log_server(settings) as url, open_process(settings, url, STAGES):
+    async with open_log_server(settings) as address, open_process(settings, address, STAGES):
         yield
 
 

@@ -15,6 +15,7 @@ from contracts.envelope import Origin
 from contracts.errors import MapSeekError, Retry
 from contracts.events import ImagePosted
 from contracts.events.base import Fact
+from infra.nats.connection import LogAddress
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import worker
 from pipeline.engine.registry import STAGES, find_stages
@@ -37,10 +38,10 @@ MakeSettings = Callable[..., Settings]
 
 
 @asynccontextmanager
-async def run_persist(settings: Settings, url: str) -> AsyncIterator[tuple[Process, Callable[[str], Any]]]:
+async def run_persist(settings: Settings, address: LogAddress) -> AsyncIterator[tuple[Process, Callable[[str], Any]]]:
     """Run a process with the persist stage, and return a function that gets its monitoring pages as (status, body)."""
     async with (
-        open_process(settings, url, find_stages(["persist"]), monitored=True) as process,
+        open_process(settings, address, find_stages(["persist"]), monitored=True) as process,
         aiohttp.ClientSession(f"http://127.0.0.1:{process.monitoring_port}") as session,
     ):
 
@@ -52,9 +53,9 @@ async def run_persist(settings: Settings, url: str) -> AsyncIterator[tuple[Proce
 
 
 async def test_a_working_process_is_ready_and_counts_its_messages(
-    nats_url: str, journal: JetStreamJournal, settings: MakeSettings
+    log_address: LogAddress, journal: JetStreamJournal, settings: MakeSettings
 ) -> None:
-    async with run_persist(settings(), nats_url) as (_, get):
+    async with run_persist(settings(), log_address) as (_, get):
 
         async def ready() -> bool:
             return (await get("/readyz"))[0] == 200
@@ -72,8 +73,10 @@ async def test_a_working_process_is_ready_and_counts_its_messages(
         assert 'mapseek_message_duration_seconds_count{lane="image",stage="persist"} 1.0' in page
 
 
-async def test_a_process_whose_consumer_is_deleted_is_not_ready(nats_url: str, client: Client, settings: MakeSettings) -> None:
-    async with run_persist(settings(), nats_url) as (_, get):
+async def test_a_process_whose_consumer_is_deleted_is_not_ready(
+    log_address: LogAddress, client: Client, settings: MakeSettings
+) -> None:
+    async with run_persist(settings(), log_address) as (_, get):
         await client.jetstream().delete_consumer("IMAGES", "persist-image")
         code, body = await get("/readyz")
         assert code == 503
@@ -81,9 +84,9 @@ async def test_a_process_whose_consumer_is_deleted_is_not_ready(nats_url: str, c
 
 
 async def test_a_process_that_does_not_fetch_is_not_ready(
-    nats_url: str, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+    log_address: LogAddress, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with run_persist(settings(), nats_url) as (_, get):
+    async with run_persist(settings(), log_address) as (_, get):
 
         async def fetched() -> bool:
             return (await get("/readyz"))[0] == 200
@@ -95,8 +98,8 @@ async def test_a_process_that_does_not_fetch_is_not_ready(
         assert "no recent fetch" in body
 
 
-async def test_a_stage_that_waits_for_a_dependency_is_not_ready(nats_url: str, settings: MakeSettings) -> None:
-    async with run_persist(settings(), nats_url) as (process, get):
+async def test_a_stage_that_waits_for_a_dependency_is_not_ready(log_address: LogAddress, settings: MakeSettings) -> None:
+    async with run_persist(settings(), log_address) as (process, get):
         process.runtime.waiting_for["persist"] = "catalogue"
         code, body = await get("/readyz")
         assert code == 503
@@ -104,9 +107,9 @@ async def test_a_stage_that_waits_for_a_dependency_is_not_ready(nats_url: str, s
 
 
 async def test_a_message_that_takes_too_long_is_told(
-    nats_url: str, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+    log_address: LogAddress, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with run_persist(settings(), nats_url) as (process, get):
+    async with run_persist(settings(), log_address) as (process, get):
         with process.runtime.metrics.track_message(("persist", "search")):
 
             async def page_tells_the_age() -> bool:
@@ -124,17 +127,19 @@ async def test_a_message_that_takes_too_long_is_told(
         assert 'mapseek_oldest_message_seconds{lane="search",stage="persist"} 0.0' in (await get("/metrics"))[1]
 
 
-async def test_a_taken_monitoring_port_is_refused_with_one_sentence(nats_url: str, settings: MakeSettings) -> None:
+async def test_a_taken_monitoring_port_is_refused_with_one_sentence(log_address: LogAddress, settings: MakeSettings) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(MapSeekError, match=rf"127\.0\.0\.1:{port} cannot be used .*MAPSEEK_HTTP_PORT"):
-            async with run_persist(settings(http_port=port), nats_url):
+            async with run_persist(settings(http_port=port), log_address):
                 pass
 
 
-async def test_status_has_pending_in_flight_dead_letters_and_rate(nats_url: str, client: Client, journal: JetStreamJournal) -> None:
+async def test_status_has_pending_in_flight_dead_letters_and_rate(
+    log_address: LogAddress, client: Client, journal: JetStreamJournal
+) -> None:
     release = asyncio.Event()
 
     async def work(event: Fact) -> Sequence[Fact]:
@@ -144,7 +149,7 @@ async def test_status_has_pending_in_flight_dead_letters_and_rate(nats_url: str,
         await release.wait()
         return []
 
-    async with run_stage(nats_url, client, journal, work, number=2):
+    async with run_stage(log_address, client, journal, work, number=2):
         await journal.record(posted("0"), Origin("m"))
 
         async def image_lane() -> Any:
@@ -178,8 +183,8 @@ async def test_status_has_pending_in_flight_dead_letters_and_rate(nats_url: str,
         assert row.rate == 5.0
 
 
-async def test_a_stage_that_a_process_runs_is_not_idle(nats_url: str, client: Client, settings: MakeSettings) -> None:
-    async with open_process(settings(), nats_url, find_stages(["persist"])):
+async def test_a_stage_that_a_process_runs_is_not_idle(log_address: LogAddress, client: Client, settings: MakeSettings) -> None:
+    async with open_process(settings(), log_address, find_stages(["persist"])):
 
         async def idle() -> set[str]:
             return {stage.name for stage in await find_idle_stages(client, [s for s in STAGES if "image" in s.families], "image")}

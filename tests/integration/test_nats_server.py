@@ -13,7 +13,7 @@ from contracts.errors import MapSeekError
 from infra.nats import server
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
-from infra.nats.server import embedded_server, read_announced_url
+from infra.nats.server import embedded_server, read_announced_address
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.process import open_log_server
@@ -27,10 +27,10 @@ def read_server_pid(folder: Path) -> int:
 
 
 async def test_a_running_server_is_announced(tmp_path: Path) -> None:
-    async with embedded_server(tmp_path) as url:
-        assert read_announced_url(tmp_path) == url
+    async with embedded_server(tmp_path) as address:
+        assert read_announced_address(tmp_path) == address
         pid = read_server_pid(tmp_path)
-    assert read_announced_url(tmp_path) is None
+    assert read_announced_address(tmp_path) is None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -69,8 +69,8 @@ async def test_a_missing_server_is_reported_in_one_sentence(tmp_path: Path, monk
 
 
 async def test_a_killed_server_restarts_on_its_port_with_all_acknowledged_entries(tmp_path: Path) -> None:
-    async with embedded_server(tmp_path) as url:
-        client = await connect(url, "test")
+    async with embedded_server(tmp_path) as address:
+        client = await connect(address, "test")
         await topology.ensure_topology(client, [STAGE])
         journal = JetStreamJournal(client, source="test", now=utc_now)
         await journal.record(posted("1"), Origin("m"))

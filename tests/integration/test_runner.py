@@ -11,6 +11,7 @@ from contracts.envelope import Origin
 from contracts.errors import Reject, RejectCode, Retry, Unavailable
 from contracts.events.base import Fact
 from contracts.subjects import subject_of
+from infra.nats.connection import LogAddress
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import decode_fact, encode_body
 from pipeline.engine import consumers, topology
@@ -41,13 +42,13 @@ async def wait_until_settled(client: Client, family: str = "image") -> None:
 
 
 async def test_a_resulting_fact_names_its_correlation_and_its_cause(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     async def work(event: Fact) -> Sequence[Fact]:
         return [downloaded(event)]
 
     await journal.record(posted(), Origin("message-10"))
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client)
     message = await client.jetstream().get_last_msg("IMAGES", DOWNLOADED)
     assert message.headers is not None
@@ -57,7 +58,7 @@ async def test_a_resulting_fact_names_its_correlation_and_its_cause(
 
 
 async def test_a_fact_is_recorded_once_even_if_its_cause_is_delivered_twice(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     assert await journal.record(posted(), Origin("m"))
     assert not await journal.record(posted(), Origin("m"))
@@ -66,7 +67,7 @@ async def test_a_fact_is_recorded_once_even_if_its_cause_is_delivered_twice(
     async def work(event: Fact) -> Sequence[Fact]:
         return [downloaded(event)]
 
-    async with run_stage(nats_url, client, journal, work) as runtime:
+    async with run_stage(log_address, client, journal, work) as runtime:
         await wait_until_settled(client)
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
     assert await count_messages(client, "FAILURES") == 0
@@ -74,7 +75,7 @@ async def test_a_fact_is_recorded_once_even_if_its_cause_is_delivered_twice(
 
 
 async def test_what_cannot_be_recorded_yet_is_recorded_before_its_cause_is_acknowledged(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None, monkeypatch: pytest.MonkeyPatch
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, refused = journal.record, 0
 
@@ -90,7 +91,7 @@ async def test_what_cannot_be_recorded_yet_is_recorded_before_its_cause_is_ackno
 
     await journal.record(posted(), Origin("m"))
     monkeypatch.setattr(journal, "record", refuse_at_first)
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client)
     assert refused == 3
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
@@ -98,7 +99,7 @@ async def test_what_cannot_be_recorded_yet_is_recorded_before_its_cause_is_ackno
 
 
 async def test_a_rejection_is_a_fact_and_is_not_retried(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     calls = 0
 
@@ -109,7 +110,7 @@ async def test_a_rejection_is_a_fact_and_is_not_retried(
 
     await journal.record(posted(), Origin("m"))
     await journal.record(requested(), Origin("s"))
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client)
         await wait_until_settled(client, "search")
     assert calls == 2
@@ -121,7 +122,7 @@ async def test_a_rejection_is_a_fact_and_is_not_retried(
 
 
 async def test_a_retry_that_works_leaves_no_trace(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     calls = 0
 
@@ -133,7 +134,7 @@ async def test_a_retry_that_works_leaves_no_trace(
         return [downloaded(event)]
 
     await journal.record(posted(), Origin("m"))
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client)
     assert calls == 3
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
@@ -141,7 +142,7 @@ async def test_a_retry_that_works_leaves_no_trace(
 
 
 async def test_a_message_that_keeps_failing_becomes_a_dead_letter_with_payload_and_reason(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     calls = 0
 
@@ -151,7 +152,7 @@ async def test_a_message_that_keeps_failing_becomes_a_dead_letter_with_payload_a
         raise Retry("the CDN answered 503")
 
     await journal.record(posted(), Origin("message-10"))
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client)
     letter = await last_dead_letter(client, "mapseek.failure.download.image.1")
     assert letter is not None
@@ -166,7 +167,7 @@ async def test_a_message_that_keeps_failing_becomes_a_dead_letter_with_payload_a
 
 
 async def test_a_bug_becomes_a_dead_letter_with_its_traceback_and_other_messages_continue(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     async def work(event: Fact) -> Sequence[Fact]:
         if event == posted("1"):
@@ -175,7 +176,7 @@ async def test_a_bug_becomes_a_dead_letter_with_its_traceback_and_other_messages
 
     for number in range(10):
         await journal.record(posted(str(number)), Origin("m"))
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client)
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 9
     letter = await last_dead_letter(client)
@@ -191,13 +192,13 @@ async def test_a_bug_becomes_a_dead_letter_with_its_traceback_and_other_messages
 )
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"[1]", orjson.dumps({"guild_id": "7"})])
 async def test_a_malformed_message_becomes_a_dead_letter_at_once(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None, subject: str, body: bytes
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None, subject: str, body: bytes
 ) -> None:
     async def work(_event: Fact) -> Sequence[Fact]:
         raise AssertionError("must not be called")
 
     await client.jetstream().publish(subject, body)
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         letter = await eventually(lambda: last_dead_letter(client))
         await wait_until_settled(client, subject.split(".")[1])
     assert letter is not None
@@ -207,7 +208,7 @@ async def test_a_malformed_message_becomes_a_dead_letter_at_once(
 
 
 async def test_a_message_that_kills_every_process_becomes_a_dead_letter_before_it_kills_another(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     await journal.record(posted(), Origin("m"))
     subscription = await client.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
@@ -218,7 +219,7 @@ async def test_a_message_that_kills_every_process_becomes_a_dead_letter_before_i
     async def work(_event: Fact) -> Sequence[Fact]:
         raise AssertionError("must not be called")
 
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client)
     letter = await last_dead_letter(client)
     assert letter is not None
@@ -227,7 +228,7 @@ async def test_a_message_that_kills_every_process_becomes_a_dead_letter_before_i
 
 
 async def test_an_outage_holds_a_message_without_using_up_its_attempts(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     calls = 0
     down = True
@@ -240,7 +241,7 @@ async def test_an_outage_holds_a_message_without_using_up_its_attempts(
         return [downloaded(event)]
 
     await journal.record(posted(), Origin("m"))
-    async with run_stage(nats_url, client, journal, work) as runtime:
+    async with run_stage(log_address, client, journal, work) as runtime:
         await eventually(lambda: runtime.waiting_for.get("download") == "catalogue")
         await eventually(lambda: calls > 4 * STAGE.attempts)
         down = False
@@ -254,7 +255,7 @@ async def test_an_outage_holds_a_message_without_using_up_its_attempts(
 
 
 async def test_a_stopped_process_leaves_its_held_message_to_the_next_one(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     down = True
 
@@ -264,16 +265,16 @@ async def test_a_stopped_process_leaves_its_held_message_to_the_next_one(
         return [downloaded(event)]
 
     await journal.record(posted(), Origin("m"))
-    async with run_stage(nats_url, client, journal, work) as runtime:
+    async with run_stage(log_address, client, journal, work) as runtime:
         await eventually(lambda: runtime.waiting_for.get("download") == "catalogue")
     down = False
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client)
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
 
 
 async def test_the_circuit_breaker_stops_a_stage_that_would_bury_every_message(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     broken = True
 
@@ -284,7 +285,7 @@ async def test_the_circuit_breaker_stops_a_stage_that_would_bury_every_message(
 
     for number in range(30):
         await journal.record(posted(str(number)), Origin("m"))
-    async with run_stage(nats_url, client, journal, work, number=1) as runtime:
+    async with run_stage(log_address, client, journal, work, number=1) as runtime:
         await eventually(lambda: runtime.waiting_for.get("download") == "circuit breaker")
         buried = await count_messages(client, "FAILURES")
         assert buried == 3
@@ -296,13 +297,13 @@ async def test_the_circuit_breaker_stops_a_stage_that_would_bury_every_message(
 
 
 async def test_a_dead_letter_of_a_search_is_also_a_rejection_for_the_asker(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     async def work(_event: Fact) -> Sequence[Fact]:
         raise ZeroDivisionError
 
     await journal.record(requested(), Origin("interaction-11"))
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client, "search")
     rejected = await read_last_fact(client, "mapseek.search.rejected.>")
     assert "interaction-11" in rejected.model_dump()["reason"]
@@ -310,7 +311,7 @@ async def test_a_dead_letter_of_a_search_is_also_a_rejection_for_the_asker(
 
 
 async def test_work_longer_than_the_acknowledgement_timeout_is_done_once(
-    nats_url: str, client: Client, journal: JetStreamJournal, monkeypatch: pytest.MonkeyPatch
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumers, "ACK_WAIT_S", 2.0)
     calls = 0
@@ -327,13 +328,13 @@ async def test_work_longer_than_the_acknowledgement_timeout_is_done_once(
 
     await topology.ensure_topology(client, [STAGE])
     await journal.record(posted(), Origin("m"))
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await wait_until_settled(client)
     assert calls == 1
 
 
 async def test_a_search_does_not_wait_behind_the_archive_lane(
-    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+    log_address: LogAddress, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     blocked = asyncio.Event()
 
@@ -344,7 +345,7 @@ async def test_a_search_does_not_wait_behind_the_archive_lane(
 
     for number in range(20):
         await journal.record(posted(str(number)), Origin("m"))
-    async with run_stage(nats_url, client, journal, work):
+    async with run_stage(log_address, client, journal, work):
         await journal.record(requested(), Origin("s"))
         await wait_until_settled(client, "search")
         assert await count_messages(client, "IMAGES", DOWNLOADED) == 0

@@ -3,14 +3,14 @@
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from infra.nats.connection import connect, subscribe_subject
+from infra.nats.connection import LogAddress, connect, subscribe_subject
 
 
-async def test_a_request_after_the_subscription_is_answered(client: Client, nats_url: str) -> None:
+async def test_a_request_after_the_subscription_is_answered(client: Client, log_address: LogAddress) -> None:
     async def answer(message: Msg) -> None:
         await message.respond(b"here")
 
-    other = await connect(nats_url, "another process")
+    other = await connect(log_address, "another process")
     try:
         for number in range(300):
             async with subscribe_subject(other, f"asked.{number}", answer):

@@ -10,7 +10,7 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from contracts.generations import Generations
-from infra.nats.connection import connect
+from infra.nats.connection import LogAddress, connect
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
 from pipeline.engine.consumers import plan_consumers
@@ -108,7 +108,7 @@ def fails_with_one_sentence(about: str) -> Iterator[None]:
 
 async def test_an_unreachable_server_is_reported_in_one_sentence_without_its_password() -> None:
     with fails_with_one_sentence(r"No NATS server answers at nats://\*\*\*@127.0.0.1:1"):
-        await connect("nats://user:s3cret@127.0.0.1:1", "test", timeout=0.5)
+        await connect(LogAddress("nats://user:s3cret@127.0.0.1:1"), "test", timeout=0.5)
 
 
 async def test_subjects_of_another_stream_are_reported_in_one_sentence(client: Client) -> None:

@@ -24,6 +24,7 @@ from contracts.events import (
 )
 from contracts.subjects import FAILURES, IMAGES, SEARCHES, kind_filter, variant_filter
 from infra.blobs.files import open_blob_store
+from infra.nats.connection import LogAddress
 from infra.nats.journal import JetStreamJournal
 from infra.tasks import cancel_tasks
 from pipeline.clock import utc_now
@@ -59,9 +60,9 @@ async def change_to_another_release(client: Client) -> None:
     await js.update_stream(config.evolve(subjects=kept))
 
 
-async def make_archive(settings: Settings, url: str, client: Client) -> None:
+async def make_archive(settings: Settings, address: LogAddress, client: Client) -> None:
     """Make an archive as another release left it; no process works on it."""
-    async with open_process(settings, url, STAGES, policy=IMPATIENT_POLICY):
+    async with open_process(settings, address, STAGES, policy=IMPATIENT_POLICY):
         pass
     await change_to_another_release(client)
 
@@ -80,19 +81,19 @@ async def record_search(journal: JetStreamJournal, folder: Path) -> None:
 async def test_a_search_in_flight_is_answered_once(
     client: Client,
     journal: JetStreamJournal,
-    nats_url: str,
+    log_address: LogAddress,
     settings: Callable[..., Settings],
     delivered: bool,
     impatient_log: None,
 ) -> None:
     ours = settings()
-    await make_archive(ours, nats_url, client)
+    await make_archive(ours, log_address, client)
     await record_search(journal, ours.data_dir)
     if delivered:
         subscription = await client.jetstream().pull_subscribe_bind("embed-search", stream=SEARCHES)
         await subscription.fetch(1)
         await subscription.unsubscribe()
-    async with open_process(ours, nats_url, STAGES, policy=IMPATIENT_POLICY) as process:
+    async with open_process(ours, log_address, STAGES, policy=IMPATIENT_POLICY) as process:
         log = Log(process.container.client)
         await log.wait_for(SearchAnswered, 1)
         await log.wait_until_idle("search")
@@ -103,10 +104,10 @@ async def test_a_search_in_flight_is_answered_once(
 
 
 async def test_an_idle_server_is_changed_to_this_release_and_consumers_keep_their_positions(
-    client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
+    client: Client, journal: JetStreamJournal, log_address: LogAddress, settings: Callable[..., Settings]
 ) -> None:
     ours, js = settings(), client.jetstream()
-    await make_archive(ours, nats_url, client)
+    await make_archive(ours, log_address, client)
     assert {difference.field for difference in await topology.find_differences(client, STAGES)} == {
         "",
         "subjects",
@@ -121,10 +122,10 @@ async def test_an_idle_server_is_changed_to_this_release_and_consumers_keep_thei
 
 
 async def test_nothing_is_changed_while_processes_of_another_release_run(
-    client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
+    client: Client, journal: JetStreamJournal, log_address: LogAddress, settings: Callable[..., Settings]
 ) -> None:
     ours = settings()
-    await make_archive(ours, nats_url, client)
+    await make_archive(ours, log_address, client)
     differing = await topology.find_differences(client, STAGES)
     subscription = await client.jetstream().pull_subscribe_bind("embed-search", stream=SEARCHES)
     at_work = asyncio.create_task(subscription.fetch(1, timeout=60))
@@ -158,10 +159,10 @@ async def test_changes_by_a_newer_release_stay(client: Client) -> None:
 
 
 async def test_a_generation_with_fingerprints_of_a_newer_release_is_refused(
-    client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
+    client: Client, journal: JetStreamJournal, log_address: LogAddress, settings: Callable[..., Settings]
 ) -> None:
     ours = settings()
-    async with open_process(ours, nats_url, STAGES, policy=IMPATIENT_POLICY) as process:
+    async with open_process(ours, log_address, STAGES, policy=IMPATIENT_POLICY) as process:
         now = (await process.container.generations()).now
     known = await journal.fetch(GenerationStarted, "g1")
     assert known is not None
@@ -169,6 +170,6 @@ async def test_a_generation_with_fingerprints_of_a_newer_release_is_refused(
     for fact in (newer, build_generation_activated(now.with_fact(newer, 3), "g2")):
         assert await journal.record(fact, Origin("g2"))
     with pytest.raises(MapSeekError, match=r"^Generation g2 .*fingerprint method f9, which this release does not know") as caught:
-        async with open_process(ours, nats_url, STAGES, policy=IMPATIENT_POLICY):
+        async with open_process(ours, log_address, STAGES, policy=IMPATIENT_POLICY):
             pass
     assert "\n" not in str(caught.value)

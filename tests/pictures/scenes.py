@@ -109,7 +109,7 @@ async def _run_mapseek(folder: Path) -> AsyncIterator[tuple[Place, Process]]:
             channels="all",
             http_port=0,
         )
-        async with open_log_server(settings) as url, open_process(settings, url, STAGES, with_gateway=True) as process:
+        async with open_log_server(settings) as address, open_process(settings, address, STAGES, with_gateway=True) as process:
             await discord.wait_for_command("find")
             yield place, process
 

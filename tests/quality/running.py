@@ -79,7 +79,7 @@ async def run_benchmark(
     """Archive the gallery, then search for the queries one after the other. Raises MapSeekError if a piece cannot be archived."""
     stages = [stage for stage in STAGES if {"image", "search"} & set(stage.families)]
     clock = asyncio.get_running_loop().time
-    async with open_log_server(settings) as url, open_process(settings, url, stages) as process:
+    async with open_log_server(settings) as address, open_process(settings, address, stages) as process:
         started = clock()
         numbers = await _archive(process, gallery, report_progress)
         archived_in_s, after = clock() - started, await read_last_sequence(process.container.client, SEARCHES)

@@ -133,8 +133,8 @@ class Installation:
 @asynccontextmanager
 async def open_installation(folder: Path, *, new: bool = True) -> AsyncIterator[Installation]:
     """Open a server and stores in a folder. If `new`, create every stream and consumer, without messages."""
-    async with embedded_server(folder / "nats") as url:
-        client = await connect(url, "test")
+    async with embedded_server(folder / "nats") as address:
+        client = await connect(address, "test")
         catalogue = await open_sqlite_catalogue(folder / "catalogue.sqlite")
         try:
             journal = JetStreamJournal(client, source="test", now=utc_now)

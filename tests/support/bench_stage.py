@@ -11,6 +11,7 @@ from contracts.events import ImageDownloaded, ImagePosted, SearchDownloaded, Sea
 from contracts.events.base import Fact
 from contracts.stage import Stage
 from contracts.subjects import FAILURES
+from infra.nats.connection import LogAddress
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
 from pipeline.engine.job import Backoff, Job, Policy, Runtime
@@ -52,12 +53,12 @@ def downloaded(event: Fact) -> ImageDownloaded | SearchDownloaded:
 
 @asynccontextmanager
 async def run_stage(
-    url: str, client: Client, journal: JetStreamJournal, work: Work, *, number: int = 2, policy: Policy = BENCH_POLICY
+    address: LogAddress, client: Client, journal: JetStreamJournal, work: Work, *, number: int = 2, policy: Policy = BENCH_POLICY
 ) -> AsyncIterator[Runtime]:
     """Run the stage in both lanes."""
     await topology.ensure_topology(client, [STAGE])
     runtime = Runtime(journal, Metrics(), policy)
-    async with open_workers(url, "test", runtime, lambda _consumer: None) as crew:
+    async with open_workers(address, "test", runtime, lambda _consumer: None) as crew:
         for family in STAGE.families:
             await crew.add(Job(STAGE, family, Deps(work)), number)
         await crew.add_retries(STAGE, lambda generation: generation == "dropped")

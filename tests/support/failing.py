@@ -9,6 +9,7 @@ from contracts.errors import Retry
 from contracts.events import Incident
 from contracts.events.base import Fact
 from contracts.subjects import INCIDENTS, RETRIES
+from infra.nats.connection import LogAddress
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import decode_fact
@@ -23,8 +24,8 @@ DOWNLOADED = "mapseek.image.downloaded.>"
 class FailingStage:
     """A stage that fails while `broken` is true."""
 
-    def __init__(self, url: str, client: Client, journal: JetStreamJournal) -> None:
-        self.url, self.client, self.journal = url, client, journal
+    def __init__(self, address: LogAddress, client: Client, journal: JetStreamJournal) -> None:
+        self.address, self.client, self.journal = address, client, journal
         self.erasure = LogErasure(client)
         self.broken = True
         self.calls = 0
@@ -37,7 +38,7 @@ class FailingStage:
                 raise Retry("the CDN answered 503")
             return [downloaded(event)]
 
-        async with run_stage(self.url, self.client, self.journal, work):
+        async with run_stage(self.address, self.client, self.journal, work):
             yield
 
     async def incidents(self) -> list[Incident]:

@@ -13,9 +13,24 @@ from typing import Any
 
 import orjson
 
+from infra.nats.connection import LogAddress
+from infra.nats.server import read_announced_address
+
 MAPSEEK = [str(Path(sys.executable).with_name("mapseek"))]
 IMPATIENT_MAPSEEK = [sys.executable, str(Path(__file__).with_name("impatient.py"))]
 """The same program with an ack wait of two seconds instead of thirty: messages of a killed process come back sooner."""
+
+
+def log_environment(address: LogAddress) -> dict[str, str]:
+    """Return the variables that bring a program to the log of an embedded server, as if it were elsewhere."""
+    return {"NATS_URL": address.url, "MAPSEEK_NATS_NKEY": str(address.nkey_file)}
+
+
+def find_announced_log(folder: Path) -> LogAddress:
+    """Return the address of the log that a running program keeps in its data folder."""
+    address = read_announced_address(folder / "nats")
+    assert address is not None, f"no log runs on {folder}"
+    return address
 
 
 @dataclass

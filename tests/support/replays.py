@@ -27,6 +27,7 @@ from contracts.generations import Generation
 from contracts.ports import Catalogue, Encoder
 from contracts.subjects import IMAGES, variant_filter
 from infra.blobs.files import open_blob_store
+from infra.nats.connection import LogAddress
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import decode_or_warn
 from infra.tasks import cancel_tasks, raise_if_cancelled
@@ -91,7 +92,7 @@ class DigestEncoder:
 class ReplayArchive:
     """An archive with generation g1, in which several processes may build another generation."""
 
-    url: str
+    address: LogAddress
     folder: Path
     make: Callable[..., Settings]
 
@@ -100,13 +101,13 @@ class ReplayArchive:
 
     @asynccontextmanager
     async def process(self, model: DigestEncoder) -> AsyncIterator[Process]:
-        async with open_process(self.settings(), self.url, (), encoders=[model], policy=SOON) as process:
+        async with open_process(self.settings(), self.address, (), encoders=[model], policy=SOON) as process:
             yield process
 
     @asynccontextmanager
     async def live(self, *models: DigestEncoder) -> AsyncIterator[Process]:
         """Run a process like that of `mapseek up`."""
-        async with open_process(self.settings(), self.url, LIVE_STAGES, encoders=models, policy=SOON) as process:
+        async with open_process(self.settings(), self.address, LIVE_STAGES, encoders=models, policy=SOON) as process:
             yield process
 
 

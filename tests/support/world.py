@@ -199,7 +199,10 @@ async def mapseek_beside(
 ) -> AsyncIterator[World]:
     """Run MapSeek, logged in to a Discord that continues afterwards. By default with every stage."""
     settings = discord.settings(folder, **more)
-    async with open_log_server(settings) as url, open_process(settings, url, stages, with_gateway=True, policy=policy) as process:
+    async with (
+        open_log_server(settings) as address,
+        open_process(settings, address, stages, with_gateway=True, policy=policy) as process,
+    ):
         await discord.simulator.wait_for_command("find")
         yield World(discord, process, settings)
 
@@ -249,8 +252,8 @@ async def _record(world: World, fact: Fact) -> None:
 
 async def reset_all_stages(discord: Discord, folder: Path, *, emptied: bool = True) -> None:
     """Delete the consumers of all stages and, if `emptied`, catalogue and indexes, so that the stages start from the beginning."""
-    async with open_log_server(discord.settings(folder)) as url:
-        client = await connect(url, "test")
+    async with open_log_server(discord.settings(folder)) as address:
+        client = await connect(address, "test")
         for durable in plan_consumers(STAGES, await read_generations(client)):
             await client.jetstream().delete_consumer(durable.stream, durable.name)
         await client.close()

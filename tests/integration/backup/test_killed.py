@@ -51,7 +51,7 @@ async def test_an_import_process_that_was_killed_is_continued(source: Installati
     await source.export(archive)
     asked = ("import", str(archive), "--key", str(write_key(tmp_path)))
     async with open_installation(tmp_path / "target", new=False) as target:
-        environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "target"), "NATS_URL": target.client.connected_url.geturl()}
+        environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "target")}
         async with run_program(tmp_path / "log", *asked, environment=environment) as first:
 
             async def begun() -> bool:

@@ -3,6 +3,7 @@
 import pytest
 from nats.aio.client import Client
 
+from infra.nats.connection import LogAddress
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
 from tests.support.bench_stage import STAGE
@@ -15,5 +16,5 @@ async def _topology(client: Client) -> None:
 
 
 @pytest.fixture
-def bench(nats_url: str, client: Client, journal: JetStreamJournal) -> FailingStage:
-    return FailingStage(nats_url, client, journal)
+def bench(log_address: LogAddress, client: Client, journal: JetStreamJournal) -> FailingStage:
+    return FailingStage(log_address, client, journal)

@@ -12,6 +12,7 @@ from contracts.errors import MapSeekError, Retry, Unavailable
 from contracts.events import AttemptFailed, Incident, MessageBuried, MessageDiscarded
 from contracts.events.base import Fact
 from contracts.subjects import RETRIES, retry_filter
+from infra.nats.connection import LogAddress
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from pipeline.failures.letters import discard_letter, find_letter, list_letters, list_stages_without_worker, retry_letter
@@ -44,7 +45,7 @@ async def _wait_for_incidents(bench: FailingStage, number: int) -> list[Incident
     return found if len(found) >= number else []
 
 
-async def test_a_retry_with_a_named_delay_is_no_incident(bench: FailingStage, nats_url: str) -> None:
+async def test_a_retry_with_a_named_delay_is_no_incident(bench: FailingStage, log_address: LogAddress) -> None:
     asked = 0
 
     async def work(event: Fact) -> Sequence[Fact]:
@@ -55,17 +56,19 @@ async def test_a_retry_with_a_named_delay_is_no_incident(bench: FailingStage, na
         return [downloaded(event)]
 
     await bench.journal.record(posted(), Origin("m"))
-    async with run_stage(nats_url, bench.client, bench.journal, work):
+    async with run_stage(log_address, bench.client, bench.journal, work):
         await eventually(bench.recorded)
     assert await bench.incidents() == []
 
 
-async def test_a_reason_with_any_characters_is_kept_found_shown_escaped_and_put_back(bench: FailingStage, nats_url: str) -> None:
+async def test_a_reason_with_any_characters_is_kept_found_shown_escaped_and_put_back(
+    bench: FailingStage, log_address: LogAddress
+) -> None:
     async def fail(_: Fact) -> Sequence[Fact]:
         raise Retry("café 地図\x1b[31m\u202e\udcff\nwas refused")
 
     await bench.journal.record(posted(), Origin("m"))
-    async with run_stage(nats_url, bench.client, bench.journal, fail):
+    async with run_stage(log_address, bench.client, bench.journal, fail):
         (listed,) = await bench.wait_for_letters()
     letter = await find_letter(bench.client, listed.id)
     assert letter.reason == listed.reason == "café 地図\x1b[31m\u202e\\xff was refused"

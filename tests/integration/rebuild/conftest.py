@@ -10,12 +10,13 @@ from nats.aio.client import Client
 
 from contracts.ports import Catalogue
 from infra.mongo.catalogue import open_mongo_catalogue
-from infra.nats.connection import connect
+from infra.nats.connection import LogAddress, connect
 from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline.projections.snapshots import open_vector_projection
 from pipeline.projections.vectors import VectorProjection
 from tests.support.mongo_server import drop_database, run_mongo_server
+from tests.support.programs import log_environment
 from tests.support.replays import OpenCatalogue, OpenIndex, record_histories, run_persist
 
 
@@ -38,9 +39,9 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "mongodb"])
-def environment(request: pytest.FixtureRequest, data: Path, nats_url: str) -> Iterator[Mapping[str, str]]:
+def environment(request: pytest.FixtureRequest, data: Path, log_address: LogAddress) -> Iterator[Mapping[str, str]]:
     """The environment variables of a `mapseek` that works on this log."""
-    ours = {"MAPSEEK_DATA_DIR": str(data), "NATS_URL": nats_url, "MAPSEEK_CATALOGUE": request.param}
+    ours = {"MAPSEEK_DATA_DIR": str(data), **log_environment(log_address), "MAPSEEK_CATALOGUE": request.param}
     if request.param != "mongodb":
         yield ours
         return
@@ -82,12 +83,12 @@ def folder(data: Path) -> Path:
 
 
 @pytest.fixture
-def open_index(nats_url: str, folder: Path) -> OpenIndex:
+def open_index(log_address: LogAddress, folder: Path) -> OpenIndex:
     """A function that opens the index, as each process that searches does."""
 
     @asynccontextmanager
     async def open_one() -> AsyncIterator[VectorProjection]:
-        connection = await connect(nats_url, "a process")
+        connection = await connect(log_address, "a process")
         try:
             async with open_vector_projection(connection, folder) as index:
                 yield index

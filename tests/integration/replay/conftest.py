@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from contracts.events import ImageFingerprinted, ImageIndexed
+from infra.nats.connection import LogAddress
 from pipeline.engine import bulk_consumer
 from pipeline.settings import Settings
 from tests.support.fakes import MemoryFingerprinter
@@ -25,9 +26,9 @@ def short_fetch_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def archive(nats_url: str, tmp_path: Path, settings: Callable[..., Settings]) -> ReplayArchive:
+async def archive(log_address: LogAddress, tmp_path: Path, settings: Callable[..., Settings]) -> ReplayArchive:
     """Forty pictures, fingerprinted, embedded and in the catalogue."""
-    archive = ReplayArchive(nats_url, tmp_path / "data", settings)
+    archive = ReplayArchive(log_address, tmp_path / "data", settings)
     async with archive.live(DigestEncoder("first")) as process:
         for number in range(IMAGES_TO_REPLAY):
             await record_preprocessed(process, number)

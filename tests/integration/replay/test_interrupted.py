@@ -19,7 +19,7 @@ from stages import embed
 from tests.support.archives import tiny_picture
 from tests.support.bench_stage import count_messages
 from tests.support.impatient import NICENESS_VARIABLE
-from tests.support.programs import IMPATIENT_MAPSEEK, run_program
+from tests.support.programs import IMPATIENT_MAPSEEK, log_environment, run_program
 from tests.support.replays import (
     IMAGES_TO_REPLAY,
     DigestEncoder,
@@ -34,7 +34,7 @@ from tests.support.waiting import eventually
 async def test_a_killed_build_continues_where_it_was(impatient_log: None, archive: ReplayArchive, tmp_path: Path) -> None:
     environment = {
         "MAPSEEK_DATA_DIR": str(archive.folder),
-        "NATS_URL": archive.url,
+        **log_environment(archive.address),
         "MAPSEEK_BATCH_SIZE": "4",
         NICENESS_VARIABLE: "0",
     }
