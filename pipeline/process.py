@@ -27,6 +27,7 @@ from pipeline.engine import topology
 from pipeline.engine.job import Job, Policy, Runtime, finish_calls
 from pipeline.engine.metrics import Metrics
 from pipeline.engine.registry import STAGES
+from pipeline.engine.roles import is_restricted
 from pipeline.engine.worker import open_workers
 from pipeline.generations.hosting import StopGeneration, host_generations
 from pipeline.generations.lifecycle import ensure_first_generation
@@ -155,7 +156,8 @@ async def open_process(
         )  # matrices are small: several threads would only spin waiting for each other
         client = await connect(address, name)
         stack.push_async_callback(disconnect, client)
-        await topology.ensure_topology(client, STAGES)
+        restricted = is_restricted(address.user_name)
+        await (topology.check_topology(client, stages) if restricted else topology.ensure_topology(client, STAGES))
         journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
         runtime = Runtime(journal, Metrics(), policy or Policy())
         container = Container(settings, folder, client, journal, stack, encoders, policy)
@@ -202,7 +204,10 @@ async def _run_workers(
             return await pool.add(job, _count_workers(job, container.settings))
 
         async def begin_generation(generation: Generation) -> StopGeneration:
-            await topology.ensure_generation_consumers(container.client, STAGES, generations.now, generation.name)
+            if embed.STAGE in stages or not is_restricted(address.user_name):
+                await topology.ensure_generation_consumers(container.client, STAGES, generations.now, generation.name)
+            else:
+                await topology.wait_for_generation_consumers(container.client, stages, generations.now, generation.name)
             await container.ensure_vector_index(generation)
             async with AsyncExitStack() as begun:
                 begun.push_async_callback(container.encoders.close, generation.name)

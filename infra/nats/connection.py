@@ -75,9 +75,14 @@ class LogAddress:
         return self.tls is not None or split_log_url(self.url).scheme in ("tls", "wss")
 
     @property
+    def user_name(self) -> str | None:
+        """The name of the user, if it is known."""
+        return self.user or split_log_url(self.url).username
+
+    @property
     def inbox_prefix(self) -> str:
         """The first token of the subjects on which the server answers this user: no other user needs to see them."""
-        user = self.user or split_log_url(self.url).username
+        user = self.user_name
         return f"_INBOX_{re.sub(r'[^A-Za-z0-9_-]', '_', user)}" if user else "_INBOX"
 
     @property

@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.header import Header, decode_header
+from secrets import token_hex
 from typing import Any
 
 import orjson
@@ -35,6 +36,7 @@ from infra.tasks import raise_if_cancelled
 log = structlog.get_logger()
 
 FETCH_BATCH_MESSAGES = 256
+UNUSED_READER_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +148,14 @@ def _start_behind(sequence: int) -> dict[str, Any]:
 async def _open_subscription(
     js: JetStreamContext, stream: str, filters: Sequence[str], start: dict[str, Any]
 ) -> AsyncIterator[tuple[JetStreamContext.PullSubscription, ConsumerInfo]]:
-    """Create an ephemeral consumer for the time of the `with`."""
+    """Create an ephemeral consumer. The server deletes it when it was not used for a while: few users may delete consumers."""
     config = ConsumerConfig(
-        filter_subjects=list(filters), ack_policy=AckPolicy.NONE, inactive_threshold=30, mem_storage=True, **start
+        name=_name_reader(),
+        filter_subjects=list(filters),
+        ack_policy=AckPolicy.NONE,
+        inactive_threshold=UNUSED_READER_S,
+        mem_storage=True,
+        **start,
     )
     info = await js.add_consumer(stream, config)
     subscription = await js.pull_subscribe_bind(info.name, stream=stream)
@@ -157,7 +164,11 @@ async def _open_subscription(
     finally:
         with suppress(NatsError, JetStreamError, TimeoutError):
             await subscription.unsubscribe()
-            await js.delete_consumer(stream, info.name)
+
+
+def _name_reader() -> str:
+    """Return a new name for an ephemeral consumer. A user may create one by its name only, so that it can be kept from others."""
+    return f"reader-{token_hex(8)}"
 
 
 def decode_or_warn(message: Msg) -> RecordedFact | None:
@@ -350,15 +361,17 @@ async def count_on_subjects(client: Client, stream: str, subjects: str) -> int:
 
 
 async def _probe_consumer(client: Client, stream: str, filters: list[str], start: dict[str, Any]) -> ConsumerInfo:
-    """Create a consumer only to read its info, and delete it again."""
+    """Create a consumer only to read its info. The server deletes it soon."""
     js = client.jetstream()
     config = ConsumerConfig(
-        filter_subjects=filters or None, ack_policy=AckPolicy.NONE, inactive_threshold=5, mem_storage=True, **start
+        name=_name_reader(),
+        filter_subjects=filters or None,
+        ack_policy=AckPolicy.NONE,
+        inactive_threshold=5,
+        mem_storage=True,
+        **start,
     )
-    info = await js.add_consumer(stream, config)
-    with suppress(NatsError, JetStreamError, TimeoutError):
-        await js.delete_consumer(stream, info.name)
-    return info
+    return await js.add_consumer(stream, config)
 
 
 class LogPosts:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
+import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
@@ -39,10 +40,15 @@ from contracts.subjects import (
     import_key,
 )
 from infra.nats.connection import find_refused_subject, translate_outages
+from infra.nats.consumers import read_consumer
 from infra.nats.projections import read_generations
 from infra.nats.reader import has_stream
 from infra.nats.state import open_state
 from pipeline.engine.consumers import CONSUMER_FIELDS, StageConsumer, plan_consumers, plan_retry_consumers
+
+log = structlog.get_logger()
+
+CONSUMER_CHECK_INTERVAL_S = 1.0
 
 SUBJECT_FIELDS = ("subjects", "filter_subjects")
 
@@ -147,8 +153,10 @@ def plan_streams() -> list[StreamConfig]:
     ]
 
 
-async def find_differences(client: Client, stages: Sequence[Stage[Any]]) -> list[TopologyDifference]:
-    """Return how the server differs from what the stages need."""
+async def find_differences(
+    client: Client, stages: Sequence[Stage[Any]], generations: Generations | None = None
+) -> list[TopologyDifference]:
+    """Return how the server differs from what the stages need, by default for the generations that the log has."""
     js = client.jetstream()
     found: list[TopologyDifference] = []
     for wanted in plan_streams():
@@ -157,7 +165,8 @@ async def find_differences(client: Client, stages: Sequence[Stage[Any]]) -> list
             found += compare_fields(what, _STREAM_FIELDS, wanted, (await js.stream_info(str(wanted.name))).config)
         except NotFoundError:
             found.append(TopologyDifference(what, missing=True))
-    generations = await read_generations_if_any(client)
+    if generations is None:
+        generations = await read_generations_if_any(client)
     for durable in (*plan_consumers(stages, generations), *plan_retry_consumers(stages)):
         what, key = f"consumer {durable.name} of {durable.stream}", (durable.stream, durable.name)
         try:
@@ -229,6 +238,33 @@ async def refuse_unfinished_import(client: Client) -> None:
             raise MapSeekError("An import into this installation was interrupted: run `mapseek import` with the same file again.")
 
 
+async def check_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
+    """Raise MapSeekError if the log is not as these stages need it, for a process that may not change it.
+
+    The consumers of generations may be missing: see `wait_for_generation_consumers`.
+    """
+    try:
+        found = await find_differences(client, stages, Generations())
+        if stages:
+            await refuse_unfinished_import(client)
+    except (NatsError, JetStreamError, TimeoutError) as error:
+        raise MapSeekError(_explain_failure(client, error)) from None
+    if found:
+        raise MapSeekError(
+            f"The log on the server is not as this version needs it ({found[0]}): run `mapseek topology apply` as its operator."
+        )
+
+
+async def wait_for_generation_consumers(client: Client, stages: Sequence[Stage[Any]], generations: Generations, name: str) -> None:
+    """Return when the consumers of one generation exist, which a process with more rights creates. Raises Unavailable."""
+    for durable in plan_consumers(stages, generations):
+        if durable.generation_name != name:
+            continue
+        while await read_consumer(client, durable.stream, durable.name) is None:
+            log.info("generation_consumer_awaited", consumer=durable.name, generation=name)
+            await asyncio.sleep(CONSUMER_CHECK_INTERVAL_S)
+
+
 async def ensure_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
     """Create what is missing, and change subjects that this release changed.
 
@@ -243,13 +279,14 @@ async def ensure_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
         if found:
             await _create_and_change(client, stages)
     except (NatsError, JetStreamError, TimeoutError) as error:
-        if subject := find_refused_subject(client):
-            raise MapSeekError(
-                f"The log refuses {subject} to this user: give it the permissions of its role (`mapseek topology server-config`)."
-            ) from None
-        raise MapSeekError(
-            f"The NATS server could not create the streams ({error or type(error).__name__}): check that JetStream is on (`-js`)."
-        ) from None
+        raise MapSeekError(_explain_failure(client, error)) from None
+
+
+def _explain_failure(client: Client, error: Exception) -> str:
+    """Return the sentence about streams and consumers that could not be read or created."""
+    if subject := find_refused_subject(client):
+        return f"The log refuses {subject} to this user: give it the permissions of its role (`mapseek topology server-config`)."
+    return f"The NATS server could not create the streams ({error or type(error).__name__}): check that JetStream is on (`-js`)."
 
 
 async def _check_drift(client: Client, stages: Sequence[Stage[Any]], drift: Sequence[TopologyDifference]) -> None:

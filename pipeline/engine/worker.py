@@ -65,7 +65,8 @@ def guard_fetches(js: JetStreamContext, on_fetch: OnFetch, stopping: asyncio.Eve
     bind = js.pull_subscribe_bind
 
     async def pull_subscribe_bind(*args: Any, **kwargs: Any) -> JetStreamContext.PullSubscription:
-        subscription = await bind(*args, **kwargs)
+        # FastStream names the inbox that all users share. Without it, that of the connection is used.
+        subscription = await bind(*args, **{name: value for name, value in kwargs.items() if name != "inbox_prefix"})
         subscription.fetch = guard_fetch(subscription, on_fetch, stopping)  # type: ignore[method-assign]
         return subscription
 

@@ -92,6 +92,17 @@ def topology_apply_command() -> None:
     run_and_exit(apply_topology(prepare_settings(quiet=True), out))
 
 
+@topology_app.command("server-config")
+def topology_server_config_command() -> None:
+    """Print the configuration of a NATS server that has a user for each role, with the permissions that the role needs.
+
+    The passwords are not in it: the server takes them from its environment.
+    """
+    from pipeline.engine.roles import build_server_config
+
+    out.print(build_server_config(), end="", markup=False, highlight=False, soft_wrap=True)
+
+
 @topology_app.command("rotate-password")
 def topology_rotate_password_command() -> None:
     """Give the log server of the data folder a new key. Stop `mapseek up` first.

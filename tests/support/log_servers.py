@@ -9,7 +9,9 @@ from pathlib import Path
 
 import orjson
 
+from infra.nats.connection import LogAddress
 from infra.nats.server import find_server_program
+from pipeline.engine.roles import build_server_config, list_roles
 from tests.support.waiting import eventually
 
 
@@ -54,22 +56,64 @@ def make_certificates(folder: Path) -> Certificates:
 
 
 @asynccontextmanager
-async def run_log_server(folder: Path, configuration: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[str]:
+async def run_log_server(folder: Path, configuration: str) -> AsyncIterator[str]:
     """Run nats-server with JetStream on a free port, and yield its URL. Its log is `server.log` in the folder."""
+    common = f'listen: "127.0.0.1:-1"\njetstream {{ store_dir: "{folder / "store"}" }}\nmax_payload: 8MB\n'
+    async with _run_server(folder, common + configuration, {}) as url:
+        yield url
+
+
+@dataclass(frozen=True, slots=True)
+class RoleServer:
+    """A log server with a user for each role, and their passwords."""
+
+    url: str
+    log: Path
+    passwords: Mapping[str, str]
+
+    def get_address(self, role: str) -> LogAddress:
+        return LogAddress(self.url, role, self.passwords[role])
+
+    def list_violations(self) -> list[str]:
+        """Return what the server refused, as its log has it."""
+        return [line for line in self.log.read_text().splitlines() if "Violation" in line]
+
+
+AWKWARD_PASSWORDS = ("12e5", "true", "5m", "$HOME", "a#b", "a//b", "{x}", "[x]", "a:b", "x y", "'", "-", "2a$11$x")
+"""Passwords that the server would read as another value, or not at all, if they stood there without quotes."""
+
+
+@asynccontextmanager
+async def run_role_server(folder: Path) -> AsyncIterator[RoleServer]:
+    """Run a log server with the configuration that `mapseek topology server-config` prints, but with its files in the folder."""
+    roles = list_roles()
+    passwords = {role.name: password for role, password in zip(roles, AWKWARD_PASSWORDS, strict=True)}
+    configuration = build_server_config()
+    for text, here in (
+        ('listen: "0.0.0.0:4222"', 'listen: "127.0.0.1:-1"'),
+        ('http: "127.0.0.1:8222"', ""),
+        ('store_dir: "/data"', f'store_dir: "{folder / "store"}"'),
+    ):
+        assert configuration.count(text) == 1
+        configuration = configuration.replace(text, here)
+    environment = {role.password_variable: f'"{passwords[role.name]}"' for role in roles}
+    async with _run_server(folder, configuration, environment) as url:
+        yield RoleServer(url, folder / "server.log", passwords)
+
+
+@asynccontextmanager
+async def _run_server(folder: Path, configuration: str, environment: Mapping[str, str]) -> AsyncIterator[str]:
     file = folder / "elsewhere.conf"
-    file.write_text(
-        f'{configuration}\nports_file_dir: "{folder}"\njetstream {{ store_dir: "{folder / "store"}" }}\nmax_payload: 8MB\n'
-    )
+    file.write_text(f'{configuration}\nports_file_dir: "{folder}"\n')
     with (folder / "server.log").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            find_server_program(), "-c", str(file), "-a", "127.0.0.1", "-p", "-1", stdout=output, stderr=output, env=environment
+            find_server_program(), "-c", str(file), stdout=output, stderr=output, env=environment
         )
     ports = folder / f"nats-server_{process.pid}.ports"
     try:
-        await eventually(lambda: (ports.exists() and bool(ports.read_bytes())) or process.returncode is not None)
+        await eventually(lambda: (ports.exists() and ports.read_bytes()) or process.returncode is not None)
         assert process.returncode is None, (folder / "server.log").read_text()
-        url = str(orjson.loads(ports.read_bytes())["nats"][0])
-        yield url.replace("tls://", "nats://")
+        yield str(orjson.loads(ports.read_bytes())["nats"][0]).replace("tls://", "nats://")
     finally:
         if process.returncode is None:
             process.terminate()

@@ -1,0 +1,235 @@
+"""The permissions of each role, on the real server with the configuration that MapSeek prints: what it must do, and must not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from contracts.events import FACTS, AttemptFailed, MessageBuried
+from contracts.generations import Generations
+from contracts.subjects import IMAGES, STATE_BUCKET, STREAM_SUBJECTS, failure_subject, retry_subject
+from infra.nats.connection import Client, connect, disconnect
+from infra.nats.state import open_state
+from pipeline.engine import topology
+from pipeline.engine.consumers import plan_consumers, plan_retry_consumers
+from pipeline.engine.registry import STAGES
+from pipeline.engine.roles import GATEWAY, OPERATOR, list_roles
+from tests.support.facts import founding_facts
+from tests.support.log_servers import RoleServer, run_role_server
+
+ROLES = {role.name: role for role in list_roles()}
+RESTRICTED = [name for name in ROLES if name != OPERATOR]
+each_role = pytest.mark.parametrize("name", RESTRICTED)
+
+FIXED = [*plan_consumers(STAGES, Generations()), *plan_retry_consumers(STAGES)]
+"""The consumers whose names are known beforehand."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("log")
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[RoleServer]:
+    """A log server with all streams and consumers, the first generation's included."""
+    async with run_role_server(tmp_path) as server:
+        operator = await connect(server.get_address(OPERATOR), "operator")
+        await topology.update_topology(operator, STAGES)
+        started, activated = founding_facts()
+        generations = Generations().with_fact(started, 1).with_fact(activated, 2)
+        await topology.ensure_generation_consumers(operator, STAGES, generations, "g1")
+        await disconnect(operator)
+        yield server
+
+
+@asynccontextmanager
+async def log_in(server: RoleServer, name: str) -> AsyncIterator[Client]:
+    client = await connect(server.get_address(name), name)
+    yield client
+    await disconnect(client)
+
+
+class Denials:
+    """Tries what a user might do, and tells what the server refused of it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.refused: list[str] = []
+        client._error_cb = self._note  # type: ignore[assignment]
+
+    async def _note(self, error: Exception) -> None:
+        self.refused.append(str(error))
+
+    async def publish(self, *subjects: str, body: bytes = b"") -> list[str]:
+        """Return those of the subjects that may be published."""
+        return await self._try([(subject, self.client.publish(subject, body)) for subject in subjects], "publish")
+
+    async def subscribe(self, *subjects: str) -> list[str]:
+        """Return those of the subjects that may be subscribed."""
+        return await self._try([(subject, self.client.subscribe(subject)) for subject in subjects], "subscription")
+
+    async def _try(self, attempts: list[tuple[str, object]], operation: str) -> list[str]:
+        self.refused.clear()
+        for _, attempt in attempts:
+            await attempt  # type: ignore[misc]
+        for _ in range(2):
+            await self.client.flush()
+        refused = " ".join(self.refused)
+        return [subject for subject, _ in attempts if f'violation for {operation} to "{subject.lower()}"' not in refused]
+
+
+@each_role
+async def test_a_role_hears_its_own_answers_and_nothing_else(server: RoleServer, name: str) -> None:
+    others = [f"_INBOX_{other}.>" for other in ROLES if other != name]
+    facts = ["mapseek.>", "mapseek.image.>", "mapseek.search.>", "mapseek.control.>"]
+    async with log_in(server, name) as client:
+        tried = (">", "*", "*.>", "_INBOX.>", "_INBOX.x", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$KV.>", "$SYS.>", *others, *facts)
+        assert await Denials(client).subscribe(*tried) == []
+        own = f"_INBOX_{name}.x"
+        assert await Denials(client).subscribe(own) == [own]
+
+
+@each_role
+async def test_a_role_records_its_own_facts_and_no_other(server: RoleServer, name: str) -> None:
+    role = ROLES[name]
+    emitted = {kind.type_name() for stage in role.stages for kind in stage.emits}
+    rejected = {f"{family}.rejected" for stage in role.stages for family in stage.families if family in ("image", "search")}
+    incidents = {"incident.failed", "incident.buried", "incident.discarded"} if role.stages else set()
+    started = {"generation.started", "generation.activated", "generation.dropped"} if name == "embed" else set()
+    by_members = {
+        "image.posted",
+        "search.requested",
+        "search.described",
+        "search.browsed",
+        "search.voted",
+        "alert.requested",
+        "alert.cancelled",
+        "removal.requested",
+    }
+    expected = by_members if name == GATEWAY else emitted | rejected | started
+    subjects = {kind.type_name(): f"mapseek.{kind.family}.{kind.name}.v{kind.version}.7.9" for kind in FACTS.values()}
+    async with log_in(server, name) as client:
+        allowed = await Denials(client).publish(*(subjects[kind] for kind in subjects if kind not in incidents))
+    assert {kind for kind, subject in subjects.items() if subject in allowed} == expected
+
+
+@each_role
+async def test_a_role_buries_and_retries_its_own_messages_only(server: RoleServer, name: str) -> None:
+    own = {stage.name for stage in ROLES[name].stages}
+    async with log_in(server, name) as client:
+        denials = Denials(client)
+        for build in (failure_subject, retry_subject):
+            subjects = {stage.name: build(stage.name, "image", 5) for stage in STAGES}
+            assert {stage for stage, subject in subjects.items() if subject in await denials.publish(subject)} == own
+        requeued = "mapseek.incident.requeued.v1.7.9.download-image.5.0.1"
+        assert await denials.publish(requeued) == []
+
+
+@each_role
+async def test_a_stage_without_generations_reports_incidents_of_its_own_consumers_only(server: RoleServer, name: str) -> None:
+    stages = ROLES[name].stages
+    if any(stage.by_generation for stage in stages):
+        pytest.skip("the consumers of generations cannot be named beforehand")
+    own = {durable.name for durable in plan_consumers(stages, Generations())}
+    async with log_in(server, name) as client:
+        for kind in (AttemptFailed, MessageBuried):
+            subjects = {each.name: f"mapseek.incident.{kind.name}.v1.7.9.{each.name}.5.0.1" for each in FIXED}
+            allowed = await Denials(client).publish(*subjects.values())
+            assert {consumer for consumer, subject in subjects.items() if subject in allowed} == own
+
+
+@each_role
+async def test_a_role_fetches_from_and_settles_its_own_consumers_only(server: RoleServer, name: str) -> None:
+    stages = ROLES[name].stages
+    own = {(each.stream, each.name) for each in (*plan_consumers(stages, Generations()), *plan_retry_consumers(stages))}
+    async with log_in(server, name) as client:
+        denials = Denials(client)
+        for subject in ("$JS.API.CONSUMER.MSG.NEXT.{}.{}", "$JS.ACK.{}.{}.1.1.1.1.1"):
+            subjects = {(each.stream, each.name): subject.format(each.stream, each.name) for each in FIXED}
+            allowed = await denials.publish(*subjects.values())
+            assert {key for key, subject in subjects.items() if subject in allowed} == own
+
+
+@each_role
+async def test_only_stages_by_generation_settle_the_consumers_of_generations(server: RoleServer, name: str) -> None:
+    streams = {"image": IMAGES, "alert": "ALERTS"}
+    own = {streams[kind.family] for stage in ROLES[name].stages for kind in stage.by_generation}
+    async with log_in(server, name) as client:
+        subjects = {stream: f"$JS.ACK.{stream}.embed-{lane}-g1.1.1.1.1.1" for lane, stream in streams.items()}
+        allowed = await Denials(client).publish(*subjects.values())
+        assert {stream for stream, subject in subjects.items() if subject in allowed} == own
+
+
+@each_role
+async def test_a_role_changes_no_stream_and_no_consumer_of_others(server: RoleServer, name: str) -> None:
+    api = "$JS.API."
+    everywhere = [
+        f"{api}{call}.{stream}"
+        for call in ("STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE")
+        for stream in (*STREAM_SUBJECTS, f"KV_{STATE_BUCKET}", "NEW")
+    ]
+    consumers = [
+        f"{api}CONSUMER.{call}.{each.stream}.{each.name}"
+        for call in ("CREATE", "DURABLE.CREATE", "DELETE", "PAUSE", "RESET")
+        for each in FIXED
+    ]
+    generations = [f"{api}CONSUMER.{call}.IMAGES.embed-image-g1" for call in ("DURABLE.CREATE", "DELETE", "PAUSE", "RESET")]
+    ephemeral = [f"{api}CONSUMER.CREATE.{stream}" for stream in STREAM_SUBJECTS]
+    account = [
+        f"{api}INFO",
+        f"{api}STREAM.LIST",
+        f"{api}STREAM.NAMES",
+        f"{api}ACCOUNT.PURGE.x",
+        f"{api}META.LEADER.STEPDOWN",
+        api + ">",
+    ]
+    async with log_in(server, name) as client:
+        tried = (*everywhere, *consumers, *generations, *ephemeral, *account)
+        assert await Denials(client).publish(*tried) == []
+
+
+@each_role
+async def test_only_the_stages_that_forget_erase(server: RoleServer, name: str) -> None:
+    erased = {
+        "remove": {"JUDGEMENTS", "ALERTS", "INCIDENTS", "FAILURES", "RETRIES"},
+        "erase": {"IMAGES", "INCIDENTS", "FAILURES", "RETRIES"},
+    }
+    async with log_in(server, name) as client:
+        for call in ("STREAM.PURGE", "STREAM.MSG.DELETE"):
+            subjects = {stream: f"$JS.API.{call}.{stream}" for stream in (*STREAM_SUBJECTS, f"KV_{STATE_BUCKET}")}
+            allowed = await Denials(client).publish(*subjects.values(), body=b'{"filter":"mapseek.none","seq":99999}')
+            assert {stream for stream, subject in subjects.items() if subject in allowed} == erased.get(name, set())
+
+
+@each_role
+async def test_who_needs_no_queries_cannot_read_them(server: RoleServer, name: str) -> None:
+    """A query holds the token of an interaction, with which anybody could answer it."""
+    readers = {GATEWAY, "match", "reply", "judge"}
+    subjects = ("$JS.API.STREAM.MSG.GET.SEARCHES", "$JS.API.DIRECT.GET.SEARCHES", "$JS.API.CONSUMER.CREATE.SEARCHES.reader-1")
+    async with log_in(server, name) as client:
+        allowed = await Denials(client).publish(*subjects)
+    assert bool(allowed) == (name in readers)
+
+
+@each_role
+async def test_a_role_writes_only_its_own_documents_beside_the_log(server: RoleServer, name: str) -> None:
+    keys = ("settings.7", "mark.7.1", "backfill.7.1", "forgotten.7.1", "owner", "requests.all", "import", "anything")
+    expected = {GATEWAY: set(keys) - {"import", "anything"}} | dict.fromkeys(("download", "reply", "notify"), {"requests.all"})
+    async with log_in(server, name) as client:
+        allowed = await Denials(client).publish(*(f"$KV.{STATE_BUCKET}.{key}" for key in keys))
+        assert {key for key in keys if f"$KV.{STATE_BUCKET}.{key}" in allowed} == expected.get(name, set())
+        assert await (await open_state(client)).get("owner") is None or name == GATEWAY
+
+
+@each_role
+async def test_a_role_starts_on_a_log_that_is_complete_and_changes_nothing(server: RoleServer, name: str) -> None:
+    stages = ROLES[name].stages
+    async with log_in(server, name) as client:
+        await topology.check_topology(client, stages)
+        started, activated = founding_facts()
+        generations = Generations().with_fact(started, 1).with_fact(activated, 2)
+        await asyncio.wait_for(topology.wait_for_generation_consumers(client, stages, generations, "g1"), 10)
+    assert server.list_violations() == []
