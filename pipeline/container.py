@@ -46,7 +46,7 @@ from infra.mongo.vectors import AtlasSearch, open_atlas_search
 from infra.nats.connection import Client
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import FollowedGenerations, follow_answers, open_alerts, open_generations
-from infra.nats.reader import LogPosts, decode_or_warn, read_log
+from infra.nats.reader import LogPosts, decode_entry_or_warn, read_entries
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from infra.tasks import cancel_tasks, raise_if_cancelled
@@ -102,9 +102,9 @@ async def _list_needed(client: Client) -> set[str]:
     """Return the pictures that votes (the evaluation set) and alerts still need."""
     kept: set[str] = set()
     for kind in (SearchJudged, AlertSet):
-        async with aclosing(read_log(client, stream_of(kind), [kind_filter(kind)])) as messages:
-            async for message in messages:
-                recorded = decode_or_warn(message)
+        async with aclosing(read_entries(client, stream_of(kind), kind_filter(kind))) as entries:
+            async for entry in entries:
+                recorded = decode_entry_or_warn(entry)
                 if recorded is not None and isinstance(fact := recorded.fact, SearchJudged | AlertSet) and fact.pixels:
                     kept.add(fact.pixels)
     return kept

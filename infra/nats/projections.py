@@ -10,7 +10,6 @@ from datetime import datetime
 
 import structlog
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from contracts.events import (
     AlertCancelled,
@@ -26,7 +25,14 @@ from contracts.events import (
 )
 from contracts.generations import Generations
 from contracts.subjects import ALERTS, REMOVALS, SEARCHES, guild_filter, guild_lane_filter, kind_filter, lane_filter, stream_of
-from infra.nats.reader import decode_or_warn, find_last_sequence, follow_log, read_last_sequence, read_log
+from infra.nats.reader import (
+    RawEntry,
+    decode_entry_or_warn,
+    find_last_sequence,
+    follow_entries,
+    read_entries,
+    read_last_sequence,
+)
 from infra.tasks import cancel_tasks
 
 log = structlog.get_logger()
@@ -37,7 +43,7 @@ ALERT_SUBJECTS = {ALERTS: lane_filter("alert"), REMOVALS: kind_filter(RemovalReq
 person's alerts were purged."""
 
 _STREAM = stream_of(GenerationStarted)
-_FILTERS = [lane_filter(GenerationFact.family)]
+_SUBJECTS = lane_filter(GenerationFact.family)
 
 
 class ChangeSignal:
@@ -125,6 +131,7 @@ class FollowedAlerts:
         self._client = client
         self._alerts = OpenAlerts()
         self._positions = dict.fromkeys(ALERT_SUBJECTS, 0)
+        self._wake = {stream: asyncio.Event() for stream in ALERT_SUBJECTS}
         self._signal = ChangeSignal("the open alerts do not follow the log any more")
 
     async def list_open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
@@ -159,17 +166,20 @@ class FollowedAlerts:
     async def keep_up(self, stream: str) -> None:
         """Apply one stream without end. If that fails, every later call fails too, instead of returning old data."""
         try:
-            async for message in follow_log(self._client, stream, [ALERT_SUBJECTS[stream]]):
-                recorded = decode_or_warn(message)
+            async for entry in follow_entries(self._client, stream, ALERT_SUBJECTS[stream], wake=self._wake[stream]):
+                recorded = decode_entry_or_warn(entry)
                 if recorded is not None:
                     self._alerts.apply(recorded.fact)
-                self._positions[stream] = message.metadata.sequence.stream
+                self._positions[stream] = entry.sequence
                 await self._signal.notify()
         except Exception as error:
             log.exception("alerts_follow_failed", stream=stream)
             await self._signal.fail(error)
 
     async def _wait_for_positions(self, wanted: dict[str, int]) -> None:
+        for stream, last in wanted.items():
+            if self._positions[stream] < last:
+                self._wake[stream].set()
         await self._signal.until(lambda: all(self._positions[stream] >= last for stream, last in wanted.items()))
 
 
@@ -196,18 +206,20 @@ class FollowedGenerations:
 
     def __init__(self, now: Generations) -> None:
         self.now = now
+        self._wake = asyncio.Event()
         self._signal = ChangeSignal("the generations do not follow the log any more")
 
     async def until(self, holds: Callable[[Generations], bool]) -> Generations:
         """Wait until `holds(now)` is true and return `now`. Raises RuntimeError if following the log failed."""
+        self._wake.set()
         await self._signal.until(lambda: holds(self.now))
         return self.now
 
     async def keep_up(self, client: Client, after: int) -> None:
         """Apply what is recorded behind a position of the log, without end."""
         try:
-            async for message in follow_log(client, _STREAM, _FILTERS, after=after):
-                self.now = _apply_message(self.now, message)
+            async for entry in follow_entries(client, _STREAM, _SUBJECTS, after=after, wake=self._wake):
+                self.now = _apply_entry(self.now, entry)
                 await self._signal.notify()
         except Exception as error:
             log.exception("generations_follow_failed", stream=_STREAM)
@@ -229,23 +241,23 @@ async def open_generations(client: Client) -> AsyncIterator[FollowedGenerations]
 async def _read_with_position(client: Client) -> tuple[Generations, int]:
     """Read the generations, and return the sequence of the last fact about them."""
     generations, position = Generations(), 0
-    async with aclosing(read_log(client, _STREAM, _FILTERS)) as messages:
-        async for message in messages:
-            generations = _apply_message(generations, message)
-            position = message.metadata.sequence.stream
+    async with aclosing(read_entries(client, _STREAM, _SUBJECTS)) as entries:
+        async for entry in entries:
+            generations = _apply_entry(generations, entry)
+            position = entry.sequence
     return generations, position
 
 
-def _apply_message(generations: Generations, message: Msg) -> Generations:
-    recorded = decode_or_warn(message)
-    return generations if recorded is None else generations.with_fact(recorded.fact, message.metadata.sequence.stream)
+def _apply_entry(generations: Generations, entry: RawEntry) -> Generations:
+    recorded = decode_entry_or_warn(entry)
+    return generations if recorded is None else generations.with_fact(recorded.fact, entry.sequence)
 
 
 async def follow_answers(client: Client) -> AsyncIterator[SearchAnswered]:
     """Yield every answer that any process records after the call, without end."""
-    async for message in follow_log(
-        client, SEARCHES, [kind_filter(SearchAnswered)], after=await read_last_sequence(client, SEARCHES)
+    async for entry in follow_entries(
+        client, SEARCHES, kind_filter(SearchAnswered), after=await read_last_sequence(client, SEARCHES)
     ):
-        recorded = decode_or_warn(message)
+        recorded = decode_entry_or_warn(entry)
         if recorded is not None and isinstance(recorded.fact, SearchAnswered):
             yield recorded.fact

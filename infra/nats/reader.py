@@ -27,7 +27,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from contracts.envelope import Origin, parse_origin, parse_payload
-from contracts.errors import Malformed
+from contracts.errors import Malformed, Unavailable
 from contracts.events import Fact, ImagePosted
 from contracts.subjects import IMAGES, guild_filter, is_subject_of, parse_subject, posts_of_message_filter, subject_of
 from infra.nats.connection import translate_outages
@@ -37,6 +37,8 @@ log = structlog.get_logger()
 
 FETCH_BATCH_MESSAGES = 256
 UNUSED_READER_S = 30
+ENTRY_TIMEOUT_S = 5.0
+FOLLOW_INTERVAL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,69 @@ async def read_log(
                 left = messages[-1].metadata.num_pending or 0
 
 
+async def read_entries(
+    client: Client, stream: str, subjects: str, *, after: int = 0, since: datetime | None = None
+) -> AsyncGenerator[RawEntry, None]:
+    """Yield every matching entry that is in the log now, in order: those recorded from `since` on, or behind a stream sequence.
+
+    Unlike `read_log` it needs no consumer, which only few users may create. Raises Unavailable, also in the middle.
+    """
+    start: dict[str, Any] = {"seq": after + 1} if since is None else {"start_time": since.isoformat()}
+    inbox = client.new_inbox()
+    with translate_outages():
+        subscription = await client.subscribe(inbox)
+    try:
+        while True:
+            request = json.dumps({"batch": FETCH_BATCH_MESSAGES, "next_by_subj": subjects, **start}).encode()
+            last = 0
+            with translate_outages():
+                await client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
+            while True:
+                raise_if_cancelled()
+                with translate_outages():
+                    message = await subscription.next_msg(ENTRY_TIMEOUT_S)
+                headers = message.headers or {}
+                if "Status" in headers:
+                    break
+                if int(headers["Nats-Last-Sequence"]) != last:
+                    raise Unavailable("log", f"an entry of {stream} behind {last} was lost on its way")
+                last = int(headers["Nats-Sequence"])
+                yield RawEntry(last, headers["Nats-Subject"], headers, message.data)
+            if headers["Status"] == "404" or headers.get("Nats-Num-Pending") == "0":
+                return
+            if headers["Status"] != "204":
+                raise Unavailable("log", f"{stream} cannot be read: the server answered {headers['Status']}")
+            start = {"seq": last + 1}
+    finally:
+        if not client.is_closed:
+            await subscription.unsubscribe()
+
+
+async def follow_entries(
+    client: Client, stream: str, subjects: str, *, after: int = 0, wake: asyncio.Event | None = None
+) -> AsyncGenerator[RawEntry, None]:
+    """Yield every matching entry behind a sequence, in order, then new ones within FOLLOW_INTERVAL_S, without end.
+
+    Setting `wake` makes it look at once. Like `read_entries` it needs no consumer. Survives restarts of the server.
+    """
+    position, wake = after, wake or asyncio.Event()
+    while True:
+        raise_if_cancelled()
+        wake.clear()
+        try:
+            async with aclosing(read_entries(client, stream, subjects, after=position)) as entries:
+                async for entry in entries:
+                    position = entry.sequence
+                    yield entry
+        except Unavailable as outage:
+            if client.is_closed:
+                raise
+            log.debug("log_read_resumed", stream=stream, position=position, error=str(outage))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FOLLOW_INTERVAL_S):
+                await wake.wait()
+
+
 def _start_behind(sequence: int) -> dict[str, Any]:
     return {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": sequence + 1}
 
@@ -172,11 +237,16 @@ def _name_reader() -> str:
 
 
 def decode_or_warn(message: Msg) -> RecordedFact | None:
+    """Return the fact of a message. If this version cannot read it, log a warning and return None."""
+    return decode_entry_or_warn(RawEntry(0, message.subject, message.headers or {}, message.data))
+
+
+def decode_entry_or_warn(entry: RawEntry) -> RecordedFact | None:
     """Return the fact of a log entry. If this version cannot read it, log a warning and return None."""
     try:
-        return decode_fact(message.subject, message.headers, message.data)
+        return decode_fact(entry.subject, entry.headers, entry.body)
     except Malformed as error:
-        log.warning("log_entry_unreadable", subject=message.subject, error=str(error))
+        log.warning("log_entry_unreadable", subject=entry.subject, error=str(error))
         return None
 
 
@@ -393,9 +463,9 @@ class LogPosts:
         self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None
     ) -> AsyncIterator[ImagePosted]:
         """Raises Unavailable, also in the middle of the iteration."""
-        async with aclosing(read_log(self._client, IMAGES, [guild_filter(ImagePosted, guild_id)], since=since)) as messages:
-            async for message in messages:
-                recorded = decode_or_warn(message)
+        async with aclosing(read_entries(self._client, IMAGES, guild_filter(ImagePosted, guild_id), since=since)) as entries:
+            async for entry in entries:
+                recorded = decode_entry_or_warn(entry)
                 if recorded is None or not isinstance(post := recorded.fact, ImagePosted):
                     continue
                 if channel_id in (None, post.channel_id, post.thread_of) and author_id in (None, post.author.id):

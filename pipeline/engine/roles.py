@@ -76,17 +76,15 @@ _LOOKED_UP: Mapping[str, tuple[str, ...]] = {
 """The streams from which a process gets single entries, besides its own dead letters."""
 
 _READ: Mapping[str, tuple[str, ...]] = {
-    GATEWAY: (IMAGES, SEARCHES, ALERTS, REMOVALS, *_QUERY_PICTURES),
+    GATEWAY: (SEARCHES, ALERTS, REMOVALS, *_QUERY_PICTURES),
     "download": _QUERY_PICTURES,
     "preprocess": _QUERY_PICTURES,
     "fingerprint": _QUERY_PICTURES,
     "embed": _QUERY_PICTURES,
-    "link": (IMAGES,),
-    "match": (IMAGES, *_QUERY_PICTURES),
-    "alert": (IMAGES, ALERTS, REMOVALS),
+    "match": _QUERY_PICTURES,
+    "alert": (ALERTS, REMOVALS),
     "reply": _QUERY_PICTURES,
     "notify": (ALERTS, REMOVALS),
-    "remove": (IMAGES,),
 }
 """The streams that a process reads or follows, besides the generations, which all processes follow."""
 
@@ -173,6 +171,8 @@ def _build_stage_role(name: str, stages: tuple[Stage[Any], ...]) -> Role:
             publish += [f"$JS.API.CONSUMER.CREATE.{stream}.*", f"$JS.API.CONSUMER.INFO.{stream}.*"]
     if any(stage.name in _SHARED_PROCESSES["match"] for stage in stages):
         publish += [f"{_inbox(OPERATOR)}.>"]  # reports on the rebuild of its indexes
+        # The indexes follow the log with consumers of their own: it is long, and they are behind it after each start.
+        publish += [f"$JS.API.CONSUMER.{call}.{IMAGES}.*" for call in ("CREATE", "MSG.NEXT", "INFO")]
         subscribe += [REBUILD_INDEX]
     return _finish(name, stages, publish, subscribe)
 
@@ -237,9 +237,7 @@ def _allow_reading(name: str, stages: tuple[Stage[Any], ...]) -> Iterator[str]:
     for stream in (*STREAM_SUBJECTS, STATE_STREAM):
         yield f"$JS.API.STREAM.INFO.{stream}"
     for stream in dict.fromkeys((IMAGES, *(stream for each in names for stream in _READ.get(each, ())))):
-        yield f"$JS.API.CONSUMER.CREATE.{stream}.*"
-        yield f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*"
-        yield f"$JS.API.CONSUMER.INFO.{stream}.*"
+        yield f"$JS.API.DIRECT.GET.{stream}"
     for stream in dict.fromkeys((FAILURES, STATE_STREAM, *(stream for each in names for stream in _LOOKED_UP.get(each, ())))):
         yield f"$JS.API.STREAM.MSG.GET.{stream}"
     for stream in dict.fromkeys(stream for each in names for stream in _ERASED.get(each, ())):

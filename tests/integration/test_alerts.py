@@ -199,19 +199,19 @@ async def test_opening_does_not_wait_for_entries_that_are_purged_during_it(
     monkeypatch.setattr(module, "ALERT_REFRESH_TIMEOUT_S", 0.2)
     await record(alert("1"), request_forgetting(ALEX))
     js = client.jetstream()
-    follow, reached = module.follow_log, FollowedAlerts._wait_for_positions
+    follow, reached = module.follow_entries, FollowedAlerts._wait_for_positions
     asked_for, erased = asyncio.Event(), asyncio.Event()
 
     async def follow_late(*args: Any, **options: Any) -> AsyncIterator[Any]:
         await erased.wait()
-        async for message in follow(*args, **options):
-            yield message
+        async for entry in follow(*args, **options):
+            yield entry
 
     async def reached_after(self: FollowedAlerts, wanted: dict[str, int]) -> None:
         asked_for.set()
         await reached(self, wanted)
 
-    monkeypatch.setattr(module, "follow_log", follow_late)
+    monkeypatch.setattr(module, "follow_entries", follow_late)
     monkeypatch.setattr(FollowedAlerts, "_wait_for_positions", reached_after)
 
     async def erase() -> None:

@@ -217,7 +217,7 @@ async def test_who_needs_no_queries_cannot_read_them(server: RoleServer, name: s
 @each_role
 async def test_a_role_writes_only_its_own_documents_beside_the_log(server: RoleServer, name: str) -> None:
     keys = ("settings.7", "mark.7.1", "backfill.7.1", "forgotten.7.1", "owner", "requests.all", "import", "anything")
-    expected = {GATEWAY: set(keys) - {"import", "anything"}} | dict.fromkeys(("download", "reply", "notify"), {"requests.all"})
+    expected = {GATEWAY: set(keys) - {"import", "anything"}} | {each: {"requests.all"} for each in ("download", "reply", "notify")}
     async with log_in(server, name) as client:
         allowed = await Denials(client).publish(*(f"$KV.{STATE_BUCKET}.{key}" for key in keys))
         assert {key for key in keys if f"$KV.{STATE_BUCKET}.{key}" in allowed} == expected.get(name, set())
