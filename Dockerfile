@@ -11,8 +11,9 @@ ENV PATH=/opt/mapseek/bin:$PATH \
     MAPSEEK_DATA_DIR=/data \
     MAPSEEK_HTTP_HOST=0.0.0.0 \
     MAPSEEK_HTTP_PORT=9477
-# Create the folder before declaring the volume, so that a new volume belongs to the user.
-RUN useradd --uid 10001 --no-create-home --home-dir /data mapseek && install -d -o mapseek -g mapseek /data
+# Create the folders before declaring the volume, so that new volumes on them belong to the user.
+RUN useradd --uid 10001 --no-create-home --home-dir /data mapseek \
+    && install -d -o mapseek -g mapseek -m 0700 /data /data/blobs /data/questions /data/models /data/vectors /data/features
 VOLUME /data
 EXPOSE 9477
 # http.client, because urllib would use a configured proxy for our own address.

@@ -198,23 +198,27 @@ class Container:
         """The open adapters by name, for readiness."""
         return dict(self._opened)
 
-    async def blobs(self) -> BlobStore:
-        async def open_adapter() -> BlobStore:
-            return open_blob_store(self.folder / "blobs")
+    async def blobs(self, *, writes: bool = True) -> BlobStore:
+        """The blob store of the archive. A stage that only reads it works on a read-only folder too."""
 
-        blobs: BlobStore = await self._once("blobs", open_adapter)
+        async def open_adapter() -> BlobStore:
+            return open_blob_store(self.folder / "blobs", writes=writes)
+
+        blobs: BlobStore = await self._once("blobs" if writes else "blobs, read only", open_adapter)
         return blobs
 
-    async def query_blobs(self) -> FileBlobStore:
-        """The blob store of query pictures, which are kept as long as their queries."""
+    async def query_blobs(self, *, writes: bool = True) -> FileBlobStore:
+        """The blob store of query pictures, which are kept as long as their queries. A process that writes it also sweeps it."""
 
         async def open_adapter() -> FileBlobStore:
-            query_blobs = open_blob_store(self.folder / "questions")
+            query_blobs = open_blob_store(self.folder / "questions", writes=writes)
+            if not writes:
+                return query_blobs
             sweeper = asyncio.create_task(sweep_every_day(self.client, query_blobs), name="sweep")
             self._stack.push_async_callback(cancel_tasks, sweeper)
             return query_blobs
 
-        query_blobs: FileBlobStore = await self._once("questions", open_adapter)
+        query_blobs: FileBlobStore = await self._once("questions" if writes else "questions, read only", open_adapter)
         return query_blobs
 
     async def catalogue(self) -> Catalogue:
@@ -320,7 +324,7 @@ class Container:
             # Imported here: only a process that analyses pictures needs OpenCV.
             from pipeline.projections.features import open_feature_projection
 
-            opened = open_feature_projection(self.client, self.folder / "features", await self.blobs())
+            opened = open_feature_projection(self.client, self.folder / "features", await self.blobs(writes=False))
             features: FeatureSearch = await self._stack.enter_async_context(opened)
             return features
 
@@ -360,7 +364,7 @@ class Container:
     async def read_query_thumbnail(self, pixels: str) -> bytes | None:
         """Return a query picture as a small WebP, None if it is deleted. Raises Unavailable."""
         try:
-            data = await (await self.query_blobs()).get(pixels)
+            data = await (await self.query_blobs(writes=False)).get(pixels)
         except BlobMissing:
             return None
         return await (await self.query_workers()).run(make_thumbnail, data)
@@ -368,7 +372,7 @@ class Container:
     async def gateway_ports(self) -> GatewayPorts:
         """The ports of the Discord gateway."""
         overseer = ArchiveOverviewReader(self.client, STAGES, await self.catalogue(), self.folder / "blobs")
-        await self.query_blobs()
+        await self.query_blobs(writes=False)
         return GatewayPorts(
             journal=self.journal,
             state=await self.state(),

@@ -32,7 +32,7 @@ async def build_explainer(container: Container) -> MatchExplainer:
         workers, captions = await container.query_workers(), Captions(*explanation_captions(locale))
         return await workers.run(draw_explanation, asked, archived, asked_print, archived_print, evidence, captions)
 
-    return MatchExplainer(container.journal, await container.query_blobs(), await container.blobs(), draw)
+    return MatchExplainer(container.journal, await container.query_blobs(writes=False), await container.blobs(writes=False), draw)
 
 
 async def open_dependencies(stage: Stage[Any], family: str, container: Container, generation: Generation | None = None) -> object:
@@ -45,9 +45,9 @@ async def open_dependencies(stage: Stage[Any], family: str, container: Container
     return await _FOR_LANE[stage.name](container, family)
 
 
-async def _choose_blobs(container: Container, family: str) -> BlobStore:
+async def _choose_blobs(container: Container, family: str, *, writes: bool = True) -> BlobStore:
     """Return the blob store of a lane. Query pictures have a store of their own, since they are deleted after a week."""
-    return await (container.query_blobs() if family == "search" else container.blobs())
+    return await (container.query_blobs(writes=writes) if family == "search" else container.blobs(writes=writes))
 
 
 async def _download(container: Container, family: str) -> download.Deps:
@@ -109,7 +109,7 @@ async def _embed(container: Container, family: str) -> embed.Deps:
     # Imported here: only a process that analyses pictures needs OpenCV.
     from infra.vision.rectify import extract_views
 
-    generations, pictures = await container.generations(), await _choose_blobs(container, family)
+    generations, pictures = await container.generations(), await _choose_blobs(container, family, writes=False)
 
     def find_encoder(preprocessing: str | None) -> embed.HostedEncoder:
         now = generations.now
@@ -131,7 +131,7 @@ async def _embed(container: Container, family: str) -> embed.Deps:
 async def _embed_in(container: Container, family: str, generation: Generation) -> embed.Deps:
     refuse_unknown_version(generation)
     hosted = embed.HostedEncoder(generation.name, await container.encoders.open(generation))
-    pictures = await (container.query_blobs() if family == "alert" else _choose_blobs(container, family))
+    pictures = await _choose_blobs(container, "search" if family == "alert" else family, writes=False)
     again = partial(preprocess.preprocess_again, version=generation.preprocessing, max_pixels=container.settings.max_pixels)
     return embed.Deps(pictures, lambda _: hosted, again)
 
@@ -148,7 +148,10 @@ async def _link_in(container: Container, _: str, generation: Generation) -> link
 
 async def _match(container: Container, _: str) -> match.Deps:
     return match.Deps(
-        await container.vectors(), await container.catalogue(), await container.query_blobs(), await open_prints(container)
+        await container.vectors(),
+        await container.catalogue(),
+        await container.query_blobs(writes=False),
+        await open_prints(container),
     )
 
 
@@ -157,7 +160,7 @@ async def open_prints(container: Container) -> ArchiveFingerprints:
     # Imported here: only a process that analyses pictures needs OpenCV.
     from infra.vision.compare import Comparer
 
-    return ArchiveFingerprints(await container.features(), Comparer(), await container.blobs())
+    return ArchiveFingerprints(await container.features(), Comparer(), await container.blobs(writes=False))
 
 
 async def _judge(container: Container, _: str) -> judge.Deps:
@@ -191,7 +194,7 @@ async def _erase(container: Container, _: str) -> erase.Deps:
 
 
 async def _reply(container: Container, _: str) -> reply.Deps:
-    catalogue, blobs, explain = await container.catalogue(), await container.blobs(), await build_explainer(container)
+    catalogue, blobs, explain = await container.catalogue(), await container.blobs(writes=False), await build_explainer(container)
     return reply.Deps(await container.answer_sender(), catalogue, blobs, container.journal, explain, utc_now)
 
 

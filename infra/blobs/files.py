@@ -122,8 +122,13 @@ class FileBlobStore:
             raise Unavailable(_DEPENDENCY, f"the folder {self._root} does not exist or is not mounted")
 
 
-def open_blob_store(root: Path) -> FileBlobStore:
-    """Open the store in the folder `root`. Create the folder if needed and check that it is writable, else raise MapSeekError."""
+def open_blob_store(root: Path, *, writes: bool = True) -> FileBlobStore:
+    """Open the store in the folder `root`. Create the folder if needed and check that it is writable, else raise MapSeekError.
+
+    Without `writes` the folder may be read-only, and nothing is checked.
+    """
+    if not writes:
+        return FileBlobStore(root)
     try:
         temporary = _temporary_folder(root)
         temporary.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ _SHARED_PROCESSES = {"match": ("match", "link", "alert")}
 STATE_STREAM = f"KV_{STATE_BUCKET}"
 
 _QUERY_PICTURES = (JUDGEMENTS, ALERTS)
-"""What is read before old query pictures are deleted, by every process that opens their blob store."""
+"""What is read before old query pictures are deleted, by every process that writes into their blob store."""
 
 _LOOKED_UP: Mapping[str, tuple[str, ...]] = {
     GATEWAY: (IMAGES, SEARCHES, ALERTS, REMOVALS),
@@ -76,14 +76,11 @@ _LOOKED_UP: Mapping[str, tuple[str, ...]] = {
 """The streams from which a process gets single entries, besides its own dead letters."""
 
 _READ: Mapping[str, tuple[str, ...]] = {
-    GATEWAY: (SEARCHES, ALERTS, REMOVALS, *_QUERY_PICTURES),
+    GATEWAY: (SEARCHES, ALERTS, REMOVALS),
     "download": _QUERY_PICTURES,
     "preprocess": _QUERY_PICTURES,
     "fingerprint": _QUERY_PICTURES,
-    "embed": _QUERY_PICTURES,
-    "match": _QUERY_PICTURES,
     "alert": (ALERTS, REMOVALS),
-    "reply": _QUERY_PICTURES,
     "notify": (ALERTS, REMOVALS),
 }
 """The streams that a process reads or follows, besides the generations, which all processes follow."""

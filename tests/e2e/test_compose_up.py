@@ -13,6 +13,7 @@ import pytest
 from infra.sandbox.art.generate import draw_piece
 from infra.sandbox.simulator import Channel, Member, Simulator, VisibleAnswer
 from infra.vision.distortions import encode_jpeg, encode_png, resize
+from pipeline.engine.roles import list_roles
 from tests.support.containers import (
     COMPOSE_FILE,
     Project,
@@ -29,7 +30,7 @@ from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(420)]
 
-STARTED = {name: service for name, service in list_services().items() if "profiles" not in service}
+STARTED = {name: service for name, service in list_services().items() if "profiles" not in service and service["restart"] != "no"}
 MONGODB = STARTED["mongodb"]["image"]
 PIECES = 4
 
@@ -60,14 +61,17 @@ async def discord(address: str) -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 def project(discord: Simulator, tmp_path: Path) -> Iterator[Project]:
+    password = secrets.token_hex(16)
+    login = "" if is_standin(MONGODB) else f"mapseek:{password}@"  # the stand-in has no users
     variables = {
         "DISCORD_TOKEN": discord.token,
         "MAPSEEK_CHANNELS": "all",
         "MAPSEEK_DISCORD_API": discord.api_base,
         "MAPSEEK_CDN_ORIGINS": discord.cdn_origin,
-        "MONGODB_PASSWORD": (password := secrets.token_hex(16)),
-        # The stand-in has no users.
-        "MONGODB_URI": f"mongodb://{'' if is_standin(MONGODB) else f'mapseek:{password}@'}mongodb:27017/?directConnection=true",
+        **{role.password_variable: secrets.token_hex(16) for role in list_roles()},
+        "MONGODB_ROOT_PASSWORD": secrets.token_hex(16),
+        "MONGODB_PASSWORD": password,
+        "MONGODB_URI": f"mongodb://{login}mongodb:27017/mapseek?directConnection=true",
     }
     files = [COMPOSE_FILE, Path(__file__).with_name("compose.override.yml")]
     with compose_project(f"mapseek-test-{os.getpid()}", files, variables, tmp_path) as project:
@@ -122,7 +126,7 @@ def _service(container: str) -> str:
 
 def _indexed(project: Project) -> int:
     """Return how many vectors are in the catalogue."""
-    rows = json.loads(project.compose("exec", "-T", "gateway", "mapseek", "status", "--json"))
+    rows = json.loads(project.compose("run", "--rm", "-T", "operator", "status", "--json"))
     return next((int(row["done"]) for row in rows if (row["stage"], row["generation"]) == ("persist", "g1")), 0)
 
 

@@ -58,6 +58,11 @@ def list_own_services() -> dict[str, dict[str, Any]]:
     return {name: service for name, service in list_services().items() if "build" in service}
 
 
+def list_working_services() -> dict[str, dict[str, Any]]:
+    """Return our services that run without end: not those that run a command and end."""
+    return {name: service for name, service in list_own_services().items() if service["restart"] != "no"}
+
+
 def list_compose_variables() -> set[str]:
     """Return the variables that docker-compose.yml reads from the environment or .env."""
     text = "\n".join(line for line in COMPOSE_FILE.read_text().splitlines() if not line.lstrip().startswith("#"))
