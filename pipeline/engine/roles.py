@@ -101,7 +101,7 @@ _STATE_WRITTEN: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class LogRole:
     """A role: its stages, and the subjects that it may publish, may not publish although they match, and may subscribe."""
 
     name: str
@@ -116,7 +116,7 @@ class Role:
         return f"NATS_{self.name.upper()}_PASSWORD"
 
 
-def list_roles() -> list[Role]:
+def list_roles() -> list[LogRole]:
     """Return every role: the operator, the gateway, and one for each process that runs stages."""
     shared = {stage for names in _SHARED_PROCESSES.values() for stage in names}
     processes = {stage.name: (stage.name,) for stage in STAGES if stage.name not in shared} | _SHARED_PROCESSES
@@ -135,12 +135,12 @@ def build_server_config() -> str:
     return _SERVER_CONFIG.replace("USERS", users)
 
 
-def _build_operator() -> Role:
+def _build_operator() -> LogRole:
     everything = ("mapseek.>", f"$KV.{STATE_BUCKET}.>", "$JS.API.>", "$JS.ACK.>", f"{_inbox(OPERATOR)}.>")
-    return Role(OPERATOR, (), everything, (), (f"{_inbox(OPERATOR)}.>", "mapseek.control.>"))
+    return LogRole(OPERATOR, (), everything, (), (f"{_inbox(OPERATOR)}.>", "mapseek.control.>"))
 
 
-def _build_gateway() -> Role:
+def _build_gateway() -> LogRole:
     """The gateway records what no stage does, and shows managers the backlog of every stage."""
     publish = [
         *(kind_filter(kind) for kind in _list_gateway_facts()),
@@ -150,7 +150,7 @@ def _build_gateway() -> Role:
     return _finish(GATEWAY, (), publish)
 
 
-def _build_stage_role(name: str, stages: tuple[Stage[Any], ...]) -> Role:
+def _build_stage_role(name: str, stages: tuple[Stage[Any], ...]) -> LogRole:
     publish = [
         *(kind_filter(kind) for stage in stages for kind in (*stage.emits, *_list_rejections(stage))),
         *(failure_filter(stage.name, "*").removesuffix("*.*") + ">" for stage in stages),
@@ -174,7 +174,7 @@ def _build_stage_role(name: str, stages: tuple[Stage[Any], ...]) -> Role:
     return _finish(name, stages, publish, subscribe)
 
 
-def _finish(name: str, stages: tuple[Stage[Any], ...], publish: Iterable[str], subscribe: Iterable[str] = ()) -> Role:
+def _finish(name: str, stages: tuple[Stage[Any], ...], publish: Iterable[str], subscribe: Iterable[str] = ()) -> LogRole:
     """Build the role. Where wildcards match the consumers of other stages, those that can be named are denied."""
     allowed = tuple(dict.fromkeys(publish))
     own = {(durable.stream, durable.name) for durable in _list_fixed(stages)}
@@ -188,7 +188,7 @@ def _finish(name: str, stages: tuple[Stage[Any], ...], publish: Iterable[str], s
         )
         if f"{prefix}{durable.stream}.*{rest}" in allowed and not is_own
     ]
-    return Role(name, stages, allowed, tuple(denied), (f"{_inbox(name)}.>", *subscribe))
+    return LogRole(name, stages, allowed, tuple(denied), (f"{_inbox(name)}.>", *subscribe))
 
 
 def _inbox(name: str) -> str:
@@ -244,7 +244,7 @@ def _allow_reading(name: str, stages: tuple[Stage[Any], ...]) -> Iterator[str]:
         yield f"$KV.{STATE_BUCKET}.{key}"
 
 
-def _render_user(role: Role) -> str:
+def _render_user(role: LogRole) -> str:
     deny = f", deny: {_render_subjects(role.deny_publish)}" if role.deny_publish else ""
     return (
         f"    {{\n      user: {role.name}\n      password: ${role.password_variable}\n      permissions: {{\n"

@@ -244,15 +244,14 @@ async def check_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
     The consumers of generations may be missing: see `wait_for_generation_consumers`.
     """
     try:
-        found = await find_differences(client, stages, Generations())
+        if found := await find_differences(client, stages, Generations()):
+            raise MapSeekError(
+                f"The log on the server is not as this version needs it ({found[0]}): run `mapseek topology apply` as its operator."
+            )
         if stages:
             await refuse_unfinished_import(client)
     except (NatsError, JetStreamError, TimeoutError) as error:
         raise MapSeekError(_explain_failure(client, error)) from None
-    if found:
-        raise MapSeekError(
-            f"The log on the server is not as this version needs it ({found[0]}): run `mapseek topology apply` as its operator."
-        )
 
 
 async def wait_for_generation_consumers(client: Client, stages: Sequence[Stage[Any]], generations: Generations, name: str) -> None:

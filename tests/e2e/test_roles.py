@@ -18,6 +18,7 @@ from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
 from pipeline.engine.roles import GATEWAY, OPERATOR, list_roles
 from pipeline.process import open_process
+from pipeline.projections.rebuild_index import ask_processes
 from tests.support.archives import ERASE_AT_ONCE
 from tests.support.log_servers import run_role_server
 from tests.support.world import Log, art_png, read_headline, simulated_discord
@@ -32,7 +33,7 @@ async def test_processes_with_the_users_of_their_roles_archive_answer_alert_and_
         await topology.update_topology(operator, STAGES)
         settings = discord.settings(tmp_path / "data")
         working = [role for role in list_roles() if role.name != OPERATOR]
-        for role in sorted(working, key=lambda role: role.name != "embed"):
+        for role in sorted(working, key=lambda role: role.name == "embed"):  # the others wait for the generation that it starts
             address = server.get_address(role.name)
             opened = open_process(settings, address, role.stages, with_gateway=role.name == GATEWAY, policy=ERASE_AT_ONCE)
             await stack.enter_async_context(opened)
@@ -70,4 +71,6 @@ async def test_processes_with_the_users_of_their_roles_archive_answer_alert_and_
         for lane in ("removal", "image", "search", "alert"):
             await log.wait_until_idle(lane)
         assert await log.dead_letters() == []
+        reports = await ask_processes(operator, verify=True, on_report=lambda _: None)
+        assert [report.state for report in reports] == ["done", "done"]
         assert server.list_violations() == []

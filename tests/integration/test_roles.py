@@ -7,17 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from contracts.events import FACTS, AttemptFailed, MessageBuried
+from contracts.envelope import Origin
+from contracts.errors import RejectCode
+from contracts.events import FACTS, AttemptFailed, MessageBuried, MessageDiscarded
 from contracts.generations import Generations
-from contracts.subjects import IMAGES, STATE_BUCKET, STREAM_SUBJECTS, failure_subject, retry_subject
+from contracts.subjects import (
+    IMAGES,
+    LANES,
+    STATE_BUCKET,
+    STREAM_SUBJECTS,
+    consumer_name,
+    failure_subject,
+    retry_subject,
+    subject_of,
+)
 from infra.nats.connection import Client, connect, disconnect
+from infra.nats.journal import JetStreamJournal
 from infra.nats.state import open_state
+from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.consumers import plan_consumers, plan_retry_consumers
+from pipeline.engine.dead_letters import Delivery, WorkerIdentity, record_dead_letter, record_incident
 from pipeline.engine.registry import STAGES
 from pipeline.engine.roles import GATEWAY, OPERATOR, list_roles
-from tests.support.facts import founding_facts
+from pipeline.engine.runner import Rejectable
+from tests.support.facts import example_facts, founding_facts
 from tests.support.log_servers import RoleServer, run_role_server
+from tests.support.programs import run_to_end
 
 ROLES = {role.name: role for role in list_roles()}
 RESTRICTED = [name for name in ROLES if name != OPERATOR]
@@ -189,6 +205,69 @@ async def test_a_role_changes_no_stream_and_no_consumer_of_others(server: RoleSe
     async with log_in(server, name) as client:
         tried = (*everywhere, *consumers, *generations, *ephemeral, *account)
         assert await Denials(client).publish(*tried) == []
+
+
+@each_role
+async def test_only_who_follows_all_images_or_starts_generations_creates_consumers(server: RoleServer, name: str) -> None:
+    """Whoever may create a consumer may have it deliver to any subject, and change a consumer of that stream that exists."""
+    creators = {"match": {"IMAGES"}, "embed": {"IMAGES", "ALERTS"}}
+    async with log_in(server, name) as client:
+        subjects = {stream: f"$JS.API.CONSUMER.CREATE.{stream}.reader-1" for stream in STREAM_SUBJECTS}
+        allowed = await Denials(client).publish(*subjects.values())
+        assert {stream for stream, subject in subjects.items() if subject in allowed} == creators.get(name, set())
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in STAGES])
+async def test_a_stage_records_and_buries_with_the_user_of_its_role(server: RoleServer, stage: str) -> None:
+    [role] = [role for role in ROLES.values() if stage in [each.name for each in role.stages]]
+    [described] = [each for each in role.stages if each.name == stage]
+    examples = {type(fact): fact for fact in example_facts()}
+    async with log_in(server, role.name) as client:
+        journal = JetStreamJournal(client, source="test", now=utc_now)
+        for kind in described.consumes:
+            fact = examples[kind]
+            generation = "g1" if kind in described.by_generation else None
+            worker = WorkerIdentity(stage, kind.family, consumer_name(stage, kind.family, generation), generation)
+            delivery = Delivery(LANES[kind.family], 1, 5, subject_of(fact), {}, b"{}")
+            await record_dead_letter(journal, delivery, worker, cause="exhausted", reason="a test", error=None)
+            await record_incident(AttemptFailed, delivery, worker, journal, reason="a test", delay_s=1)
+            await record_incident(MessageBuried, delivery, worker, journal, cause="exhausted", reason="a test")
+            await record_incident(MessageDiscarded, delivery, worker, journal)
+            if isinstance(fact, Rejectable):
+                await journal.record(fact.to_rejection(stage, RejectCode.INTERNAL, "a test"), Origin("test"))
+        for kind in described.emits:
+            await journal.record(examples[kind], Origin("test"))
+    assert server.list_violations() == []
+
+
+async def test_commands_run_as_the_operator(server: RoleServer, tmp_path: Path) -> None:
+    environment = {
+        "MAPSEEK_DATA_DIR": str(tmp_path / "data"),
+        "NATS_URL": server.url,
+        "MAPSEEK_NATS_USER": OPERATOR,
+        "MAPSEEK_NATS_PASSWORD": server.passwords[OPERATOR],
+    }
+    for command in (["topology", "apply"], ["status"], ["export", str(tmp_path / "export")]):
+        done = await run_to_end(*command, environment=environment)
+        assert (done.code, done.err.strip()) == (0, ""), done.out
+    assert server.list_violations() == []
+
+
+async def test_a_process_of_a_role_says_what_is_missing_and_creates_nothing(tmp_path: Path) -> None:
+    async with run_role_server(tmp_path) as server:
+        environment = {
+            "MAPSEEK_DATA_DIR": str(tmp_path / "data"),
+            "NATS_URL": server.url,
+            "MAPSEEK_NATS_USER": "judge",
+            "MAPSEEK_NATS_PASSWORD": server.passwords["judge"],
+        }
+        done = await run_to_end("run", "judge", environment=environment)
+        assert (done.code, done.err.splitlines()[-1]) == (
+            1,
+            "mapseek: The log on the server is not as this version needs it (stream IMAGES is missing): run `mapseek topology "
+            "apply` as its operator.",
+        )
+        assert server.list_violations() == []
 
 
 @each_role
