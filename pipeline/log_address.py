@@ -1,5 +1,6 @@
 """Where the log is and how to log in there, by the settings; and the sentences about settings that cannot be used together."""
 
+import re
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from pipeline.settings import Settings, get_data_folder
 _PROOF_SETTINGS = ("nats_password", "nats_nkey", "nats_creds")
 _TLS_SETTINGS = ("nats_tls_ca", "nats_tls_cert", "nats_tls_key")
 _LOGIN_SETTINGS = ("nats_user", *_PROOF_SETTINGS, *_TLS_SETTINGS)
-_CREDS_PARTS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
+_CREDS = re.compile(rb"BEGIN NATS USER JWT-*\s+\S+\s.*BEGIN USER NKEY SEED-*\s+(\S+)", re.DOTALL)
+"""A .creds file. The group is the seed of the user's NKey."""
 
 
 def find_log_address(settings: Settings) -> LogAddress | None:
@@ -66,7 +68,7 @@ def _refuse_unreadable(name: str, file: Path) -> None:
         raise MapSeekError(
             f"MAPSEEK_NATS_NKEY names {file}, which holds no seed of a user's NKey: it is one line that begins with SU."
         )
-    if name == "nats_creds" and not all(part in content for part in _CREDS_PARTS):
+    if name == "nats_creds" and ((found := _CREDS.search(content)) is None or parse_public_key(found[1]) is None):
         raise MapSeekError(f"MAPSEEK_NATS_CREDS names {file}, which is no .creds file: `nsc generate creds` writes one.")
 
 

@@ -41,13 +41,12 @@ LOG_ERRORS = (NatsError,)
 """Everything that the client raises, JetStream's errors included. Only the end of a command catches it: elsewhere it would hide
 bugs."""
 
-
 CLOSE_TIMEOUT_S = 0.5
 
 _VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]*)\"", re.IGNORECASE)
 """What the server says of a subject that the user may not use."""
 
-_REFUSED_LOGINS = ("authorization violation", "authentication", "user credentials")
+_REFUSED_LOGINS = ("authorization violation", "authentication")
 """Parts of what the server says when it refuses a login."""
 
 
@@ -117,6 +116,7 @@ async def connect(address: LogAddress, name: str, timeout: float = 5) -> Client:
     Raises MapSeekError when no server answers within `timeout` seconds, or at once when one refuses the login or has no right
     certificate.
     """
+    _refuse_unreadable(address)
     client = Client()
     connected = False
     reported = ""
@@ -173,6 +173,17 @@ async def connect(address: LogAddress, name: str, timeout: float = 5) -> Client:
         raise MapSeekError(_explain_failure(address, failure if isinstance(error, TimeoutError) else error)) from None
     connected = True
     return client
+
+
+def _refuse_unreadable(address: LogAddress) -> None:
+    """Raise MapSeekError if the file that proves who the user is cannot be read: nats-py would fail in ways of its own."""
+    for file in filter(None, (address.nkey_file, address.creds_file)):
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise MapSeekError(
+                f"{file} cannot be read ({error.strerror}), which proves to the log who you are: correct its permissions."
+            ) from None
 
 
 def _is_refused_login(text: str) -> bool:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from nats.aio.client import Client
 from nats.js.api import Header, PubAck, RawStreamMsg
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NotFoundError
 
 from contracts.envelope import Origin, build_headers
 from contracts.errors import Unavailable
@@ -68,10 +68,16 @@ class JetStreamJournal:
         return True
 
     async def read_last_headers(self, stream: str, subject: str) -> tuple[dict[str, str] | None, int]:
-        """Return headers and sequence of the last message on a subject, None and 0 if there is none. Raises Unavailable."""
+        """Return headers and sequence of the last message on a subject, None and 0 if there is none. Raises Unavailable.
+
+        The request names the subject, so that a user may be allowed to read some subjects of a stream only.
+        """
         with translate_outages():
-            message = await get_last_message(self._js, stream, subject)
-        return (None, 0) if message is None else (dict(message.headers or {}), message.seq or 0)
+            try:
+                message = await self._js.get_last_msg(stream, subject, direct=True)
+            except NotFoundError:
+                return None, 0
+        return dict(message.headers or {}), message.seq or 0
 
     async def holds(self, fact: type[Fact], *key: str) -> bool:
         return await self._read_last(fact, key) is not None

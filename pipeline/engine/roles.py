@@ -153,7 +153,7 @@ def _build_gateway() -> LogRole:
 def _build_stage_role(name: str, stages: tuple[Stage[Any], ...]) -> LogRole:
     publish = [
         *(kind_filter(kind) for stage in stages for kind in (*stage.emits, *_list_rejections(stage))),
-        *(failure_filter(stage.name, "*").removesuffix("*.*") + ">" for stage in stages),
+        *(prefix + _match_dead_letters(stage) for stage in stages for prefix in ("", f"$JS.API.DIRECT.GET.{FAILURES}.")),
         *(retry_filter(stage.name) for stage in stages),
         *(subject for stage in stages for subject in _allow_incidents(stage)),
         *(subject for durable in _list_fixed(stages) for subject in _allow_consumer(durable.stream, durable.name)),
@@ -205,6 +205,10 @@ def _list_rejections(stage: Stage[Any]) -> tuple[type[Fact], ...]:
     return tuple(kind for kind in (ImageRejected, SearchRejected) if kind.family in stage.families)
 
 
+def _match_dead_letters(stage: Stage[Any]) -> str:
+    return f"{failure_filter(stage.name, '*').removesuffix('*.*')}>"
+
+
 def _list_fixed(stages: Iterable[Stage[Any]]) -> list[StageConsumer]:
     """List the consumers of stages whose names are known beforehand: all but those of generations."""
     chosen = tuple(stages)
@@ -235,7 +239,7 @@ def _allow_reading(name: str, stages: tuple[Stage[Any], ...]) -> Iterator[str]:
         yield f"$JS.API.STREAM.INFO.{stream}"
     for stream in dict.fromkeys((IMAGES, *(stream for each in names for stream in _READ.get(each, ())))):
         yield f"$JS.API.DIRECT.GET.{stream}"
-    for stream in dict.fromkeys((FAILURES, STATE_STREAM, *(stream for each in names for stream in _LOOKED_UP.get(each, ())))):
+    for stream in dict.fromkeys((STATE_STREAM, *(stream for each in names for stream in _LOOKED_UP.get(each, ())))):
         yield f"$JS.API.STREAM.MSG.GET.{stream}"
     for stream in dict.fromkeys(stream for each in names for stream in _ERASED.get(each, ())):
         yield f"$JS.API.STREAM.MSG.DELETE.{stream}"

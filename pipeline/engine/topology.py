@@ -259,8 +259,11 @@ async def wait_for_generation_consumers(client: Client, stages: Sequence[Stage[A
     for durable in plan_consumers(stages, generations):
         if durable.generation_name != name:
             continue
+        awaited = False
         while await read_consumer(client, durable.stream, durable.name) is None:
-            log.info("generation_consumer_awaited", consumer=durable.name, generation=name)
+            if not awaited:
+                log.info("generation_consumer_awaited", consumer=durable.name, generation=name)
+            awaited = True
             await asyncio.sleep(CONSUMER_CHECK_INTERVAL_S)
 
 

@@ -23,7 +23,7 @@ from pipeline.engine.registry import STAGES
 from pipeline.engine.worker import open_workers
 from pipeline.log_address import find_log_address
 from pipeline.settings import Settings
-from tests.support.log_servers import make_certificates, run_log_server
+from tests.support.log_servers import make_certificates, make_creds, run_log_server
 from tests.support.programs import run_to_end
 
 MakeSettings = Callable[..., Settings]
@@ -70,6 +70,17 @@ async def test_the_seed_is_in_no_other_file_and_not_on_the_command_line(tmp_path
         others = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != LOGIN_FILE]
         assert len(others) >= 4
         assert [path for path in others if seed in path.read_bytes()] == []
+
+
+async def test_a_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    async with embedded_server(tmp_path) as address:
+        (tmp_path / LOGIN_FILE).rename(tmp_path / "elsewhere")
+        with pytest.raises(MapSeekError) as caught:
+            await connect(address, "test")
+    assert str(caught.value) == (
+        f"{tmp_path / LOGIN_FILE} cannot be read (No such file or directory), which proves to the log who you are: "
+        "correct its permissions."
+    )
 
 
 async def test_an_old_folder_gets_its_key_at_the_next_start(tmp_path: Path) -> None:
@@ -202,6 +213,20 @@ async def test_users_log_in_with_a_password_an_nkey_or_the_url(tmp_path: Path, s
                 pass
 
 
+async def test_a_user_logs_in_with_a_creds_file(tmp_path: Path, settings: MakeSettings) -> None:
+    configuration, creds = make_creds(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    _, stranger = make_creds(tmp_path / "elsewhere")
+    async with run_log_server(tmp_path, configuration) as url:
+        address = find_log_address(settings(nats_url=url, nats_creds=creds))
+        assert address is not None
+        async with open_both_connections(address):
+            pass
+        with pytest.raises(MapSeekError) as caught:
+            await connect(LogAddress(url, creds_file=stranger), "test", timeout=60)
+        assert str(caught.value) == f"The NATS server at {url} refuses the credentials in {stranger}: correct MAPSEEK_NATS_CREDS."
+
+
 async def test_a_refused_login_is_one_sentence_at_once(tmp_path: Path, settings: MakeSettings) -> None:
     seed = tmp_path / "seed"
     seed.write_bytes(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
@@ -289,6 +314,8 @@ async def test_no_password_is_sent_to_a_server_without_tls_if_the_url_asks_for_i
 def test_settings_that_cannot_be_used_together_are_one_sentence(tmp_path: Path, settings: MakeSettings) -> None:
     url, file, missing = "nats://127.0.0.1:1", tmp_path / "file", tmp_path / "missing"
     file.write_text("anything")
+    creds = tmp_path / "creds"
+    creds.write_text("-----BEGIN NATS USER JWT-----\nx.y\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\nSUX\n")
     proofs = "MAPSEEK_NATS_PASSWORD, MAPSEEK_NATS_NKEY or MAPSEEK_NATS_CREDS"
     for given, sentence in (
         (
@@ -324,6 +351,10 @@ def test_settings_that_cannot_be_used_together_are_one_sentence(tmp_path: Path, 
         (
             {"nats_url": url, "nats_creds": file},
             f"MAPSEEK_NATS_CREDS names {file}, which is no .creds file: `nsc generate creds` writes one.",
+        ),
+        (
+            {"nats_url": url, "nats_creds": creds},
+            f"MAPSEEK_NATS_CREDS names {creds}, which is no .creds file: `nsc generate creds` writes one.",
         ),
         ({"nats_url": url, "nats_tls_ca": file}, f"MAPSEEK_NATS_TLS_CA names {file}, which holds no certificate: correct it."),
         (

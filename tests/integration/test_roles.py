@@ -140,6 +140,11 @@ async def test_a_role_buries_and_retries_its_own_messages_only(server: RoleServe
         for build in (failure_subject, retry_subject):
             subjects = {stage.name: build(stage.name, "image", 5) for stage in STAGES}
             assert {stage for stage, subject in subjects.items() if subject in await denials.publish(subject)} == own
+        subjects = {stage.name: f"$JS.API.DIRECT.GET.FAILURES.{failure_subject(stage.name, 'search', 5)}" for stage in STAGES}
+        assert {stage for stage, subject in subjects.items() if subject in await denials.publish(subject)} == own
+        if name not in ("remove", "erase"):  # they erase the dead letters of all stages
+            whole = ("STREAM.MSG.GET.FAILURES", "DIRECT.GET.FAILURES", "CONSUMER.CREATE.FAILURES.x")
+            assert await denials.publish(*(f"$JS.API.{call}" for call in whole)) == []
         requeued = "mapseek.incident.requeued.v1.7.9.download-image.5.0.1"
         assert await denials.publish(requeued) == []
 

@@ -1,12 +1,16 @@
 """Log servers with a configuration of the test, and certificates for them."""
 
 import asyncio
+import base64
+import os
 import subprocess
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import nkeys
 import orjson
 
 from infra.nats.connection import LogAddress
@@ -53,6 +57,43 @@ def make_certificates(folder: Path) -> Certificates:
     ):
         subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
     return made
+
+
+def make_creds(folder: Path) -> tuple[str, Path]:
+    """Make an operator, an account and a user. Return the configuration of a server that trusts them, and the .creds file."""
+    operator, operator_key = _make_key(nkeys.PREFIX_BYTE_OPERATOR)
+    account, account_key = _make_key(nkeys.PREFIX_BYTE_ACCOUNT)
+    _, system_key = _make_key(nkeys.PREFIX_BYTE_ACCOUNT)
+    user, user_key = _make_key(nkeys.PREFIX_BYTE_USER)
+    limits = {"subs": -1, "conn": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": True, "leaf": -1}
+    storage = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
+    operator_jwt = _sign(operator, operator_key, operator_key, {"type": "operator", "version": 2})
+    account_jwt = _sign(operator, operator_key, account_key, {"type": "account", "version": 2, "limits": limits | storage})
+    system_jwt = _sign(operator, operator_key, system_key, {"type": "account", "version": 2, "limits": limits})
+    user_jwt = _sign(account, account_key, user_key, {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1})
+    creds = folder / "user.creds"
+    creds.write_text(
+        f"-----BEGIN NATS USER JWT-----\n{user_jwt}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user.decode()}\n------END USER NKEY SEED------\n"
+    )
+    accounts = f"{account_key}: {account_jwt}, {system_key}: {system_jwt}"
+    return (
+        f"operator: {operator_jwt}\nsystem_account: {system_key}\nresolver: MEMORY\nresolver_preload: {{ {accounts} }}\n",
+        creds,
+    )
+
+
+def _make_key(kind: int) -> tuple[bytes, str]:
+    seed = nkeys.encode_seed(os.urandom(32), kind)
+    return seed, nkeys.from_seed(bytearray(seed)).public_key.decode()
+
+
+def _sign(issuer: bytes, issuer_key: str, subject: str, claims: Mapping[str, object]) -> str:
+    """Return the JWT in which an issuer says something about the owner of a key."""
+    body = {"jti": subject, "iat": int(time.time()), "iss": issuer_key, "name": "test", "sub": subject, "nats": claims}
+    parts = [base64.urlsafe_b64encode(orjson.dumps(part)).rstrip(b"=") for part in ({"typ": "JWT", "alg": "ed25519-nkey"}, body)]
+    signature = nkeys.from_seed(bytearray(issuer)).sign(b".".join(parts))
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
 
 
 @asynccontextmanager
