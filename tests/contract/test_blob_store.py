@@ -195,3 +195,17 @@ def test_a_root_that_cannot_be_written_is_refused(root: Path) -> None:
     open_blob_store(root)
     with full_disk(0), pytest.raises(MapSeekError, match=os.strerror(errno.EFBIG)):
         open_blob_store(root)
+
+
+async def test_who_only_reads_needs_no_writable_folder(store: FileBlobStore, root: Path) -> None:
+    await store.put(HELLO)
+    with full_disk(0):
+        reading = open_blob_store(root, writes=False)
+        assert await reading.get(HELLO_NAME) == HELLO
+
+
+async def test_who_only_reads_creates_nothing(tmp_path: Path) -> None:
+    reading = open_blob_store(tmp_path / "not mounted", writes=False)
+    with pytest.raises(Unavailable, match="blob store"):
+        await reading.get(HELLO_NAME)
+    assert list(tmp_path.iterdir()) == []
