@@ -22,7 +22,8 @@ from pipeline.clock import utc_now
 from pipeline.container import Container, open_catalogue
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from pipeline.process import choose_endpoint, find_log_address, open_log_server, open_process
+from pipeline.log_address import find_log_address
+from pipeline.process import choose_endpoint, open_log_server, open_process
 from pipeline.settings import Settings, ensure_data_folder, get_data_folder
 
 

@@ -98,7 +98,7 @@ def topology_server_config_command() -> None:
 
     The passwords are not in it: the server takes them from its environment.
     """
-    from pipeline.engine.registry import build_server_config
+    from pipeline.engine.roles import build_server_config
 
     out.print(build_server_config(), end="", markup=False, highlight=False, soft_wrap=True)
 

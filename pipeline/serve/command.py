@@ -22,8 +22,9 @@ from pipeline.cli.open import open_log_client
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES, find_stages
+from pipeline.log_address import find_log_address
 from pipeline.monitoring.status import StageStatus, read_status
-from pipeline.process import find_log_address, hold_gateway_lock, open_log_server, open_process, wait_until_stopped
+from pipeline.process import hold_gateway_lock, open_log_server, open_process, wait_until_stopped
 from pipeline.settings import Settings, ensure_data_folder, require_token
 
 LANE_NAMES = {"image": "archive", "search": "search", "alert": "alert", "removal": "removal"}

@@ -13,7 +13,7 @@ import pytest
 from infra.sandbox.art.generate import draw_piece
 from infra.sandbox.simulator import Channel, Member, Simulator, VisibleAnswer
 from infra.vision.distortions import encode_jpeg, encode_png, resize
-from pipeline.engine.registry import list_roles
+from pipeline.engine.roles import list_roles
 from tests.support.containers import (
     COMPOSE_FILE,
     Project,

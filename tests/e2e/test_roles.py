@@ -15,7 +15,8 @@ from contracts.events import (
 from infra.discord.wording import localize
 from infra.nats.connection import connect
 from pipeline.engine import topology
-from pipeline.engine.registry import GATEWAY, OPERATOR, STAGES, list_roles
+from pipeline.engine.registry import STAGES
+from pipeline.engine.roles import GATEWAY, OPERATOR, list_roles
 from pipeline.process import open_process
 from pipeline.projections.rebuild_index import ask_processes
 from tests.support.archives import ERASE_AT_ONCE

@@ -21,7 +21,7 @@ from pipeline.engine.job import Policy, Runtime
 from pipeline.engine.metrics import Metrics
 from pipeline.engine.registry import STAGES
 from pipeline.engine.worker import open_workers
-from pipeline.process import find_log_address
+from pipeline.log_address import find_log_address
 from pipeline.settings import Settings
 from tests.support.log_servers import make_certificates, make_creds, run_log_server
 from tests.support.programs import run_to_end

@@ -15,7 +15,7 @@ import orjson
 
 from infra.nats.connection import LogAddress
 from infra.nats.server import find_server_program
-from pipeline.engine.registry import build_server_config, list_roles
+from pipeline.engine.roles import build_server_config, list_roles
 from tests.support.waiting import eventually
 
 

@@ -15,7 +15,8 @@ import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
 from pipeline.engine.metrics import Metrics
-from pipeline.engine.registry import STAGES, build_server_config, list_roles
+from pipeline.engine.registry import STAGES
+from pipeline.engine.roles import build_server_config, list_roles
 from pipeline.main import app
 from pipeline.settings import Settings
 from tests.support.containers import (
