@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.header import Header, decode_header
 from secrets import token_hex
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -38,7 +39,9 @@ log = structlog.get_logger()
 FETCH_BATCH_MESSAGES = 256
 UNUSED_READER_S = 30
 ENTRY_TIMEOUT_S = 5.0
-FOLLOW_INTERVAL_S = 0.25
+FOLLOW_INTERVAL_S = 5.0
+SOON_INTERVAL_S, SOON_FOR_S = 0.05, 0.5
+"""A message is heard a moment before it can be read: after hearing one, a follower asks again so often and for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,26 +186,41 @@ async def read_entries(
 async def follow_entries(
     client: Client, stream: str, subjects: str, *, after: int = 0, wake: asyncio.Event | None = None
 ) -> AsyncGenerator[RawEntry, None]:
-    """Yield every matching entry behind a sequence, in order, then new ones within FOLLOW_INTERVAL_S, without end.
+    """Yield every matching entry behind a sequence, in order, then new ones as they come, without end.
 
-    Setting `wake` makes it look at once. Like `read_entries` it needs no consumer. Survives restarts of the server.
+    It hears what is published on the subjects, and reads then. What it cannot hear, in an outage, it reads within
+    FOLLOW_INTERVAL_S. Setting `wake` makes it read at once. Like `read_entries` it needs no consumer. Survives restarts of the
+    server.
     """
-    position, wake = after, wake or asyncio.Event()
-    while True:
-        raise_if_cancelled()
-        wake.clear()
-        try:
-            async with aclosing(read_entries(client, stream, subjects, after=position)) as entries:
-                async for entry in entries:
-                    position = entry.sequence
-                    yield entry
-        except Unavailable as outage:
-            if client.is_closed:
-                raise
-            log.debug("log_read_resumed", stream=stream, position=position, error=str(outage))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FOLLOW_INTERVAL_S):
-                await wake.wait()
+    position, wake, heard_at = after, wake or asyncio.Event(), monotonic()
+
+    async def hear(_: Msg) -> None:
+        nonlocal heard_at
+        heard_at = monotonic()
+        wake.set()
+
+    with translate_outages():
+        subscription = await client.subscribe(subjects, cb=hear)
+    try:
+        while True:
+            raise_if_cancelled()
+            wake.clear()
+            try:
+                async with aclosing(read_entries(client, stream, subjects, after=position)) as entries:
+                    async for entry in entries:
+                        position = entry.sequence
+                        yield entry
+            except Unavailable as outage:
+                if client.is_closed:
+                    raise
+                log.debug("log_read_resumed", stream=stream, position=position, error=str(outage))
+                heard_at = monotonic()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SOON_INTERVAL_S if monotonic() - heard_at < SOON_FOR_S else FOLLOW_INTERVAL_S):
+                    await wake.wait()
+    finally:
+        if not client.is_closed:
+            await subscription.unsubscribe()
 
 
 def _start_behind(sequence: int) -> dict[str, Any]:

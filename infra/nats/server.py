@@ -93,7 +93,7 @@ def _ensure_login(folder: Path) -> str:
         _write_login(folder)
     file.chmod(0o600)
     if (public := parse_public_key(file.read_bytes())) is None:
-        raise MapSeekError(f"{file} holds no key: make a new one with `mapseek topology rotate-password`.")
+        raise MapSeekError(f"{file} holds no key: make a new one with `mapseek topology rotate-key`.")
     return public
 
 
@@ -146,6 +146,16 @@ def find_server_program() -> str:
     return found
 
 
+def _end_with_us() -> list[str]:
+    """Return the start of a command line that runs a program which the kernel ends when this process ends, in whatever way."""
+    if sys.platform != "linux":
+        return []
+    # PR_SET_PDEATHSIG. If this process has ended already, the program has another parent by now.
+    code = f"import ctypes, os, sys; ctypes.CDLL(None).prctl(1, {signal.SIGTERM:d}); "
+    code += f"os.getppid() == {os.getpid()} and os.execv(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-ISc", code]
+
+
 async def _end_orphan(folder: Path) -> None:
     """End the server of a MapSeek process that was killed: it still runs, and two servers on one store would damage it."""
     try:
@@ -174,9 +184,8 @@ async def _start(folder: Path, port: int) -> tuple[asyncio.subprocess.Process, s
         ).encode(),
     )
     with log_file.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            find_server_program(), "-c", str(configuration), stdout=output, stderr=output, start_new_session=True
-        )
+        program = [*_end_with_us(), find_server_program(), "-c", str(configuration)]
+        process = await asyncio.create_subprocess_exec(*program, stdout=output, stderr=output, start_new_session=True)
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
             return process, await _wait_for_url(process, folder)

@@ -18,6 +18,7 @@ from contracts.events import (
     Incident,
     MessageBuried,
     MessageDiscarded,
+    SearchAnswered,
     SearchRejected,
 )
 from contracts.generations import Generations
@@ -42,9 +43,11 @@ from contracts.subjects import (
     STREAM_SUBJECTS,
     failure_filter,
     kind_filter,
+    lane_filter,
     owner_key,
     retry_filter,
 )
+from infra.nats.projections import ALERT_SUBJECTS
 from pipeline.engine.consumers import StageConsumer, plan_consumers, plan_retry_consumers
 from pipeline.engine.registry import STAGES, find_stages
 
@@ -84,6 +87,13 @@ _READ: Mapping[str, tuple[str, ...]] = {
     "notify": (ALERTS, REMOVALS),
 }
 """The streams that a process reads or follows, besides the generations, which all processes follow."""
+
+_HEARD: Mapping[str, tuple[str, ...]] = {
+    GATEWAY: (kind_filter(SearchAnswered), *ALERT_SUBJECTS.values()),
+    "alert": tuple(ALERT_SUBJECTS.values()),
+    "notify": tuple(ALERT_SUBJECTS.values()),
+}
+"""What a process hears as it is published, to read it from the log at once, besides the generations."""
 
 _ERASED: Mapping[str, tuple[str, ...]] = {
     "remove": (JUDGEMENTS, ALERTS, INCIDENTS, FAILURES, RETRIES),
@@ -137,7 +147,7 @@ def build_server_config() -> str:
 
 def _build_operator() -> LogRole:
     everything = ("mapseek.>", f"$KV.{STATE_BUCKET}.>", "$JS.API.>", "$JS.ACK.>", f"{_inbox(OPERATOR)}.>")
-    return LogRole(OPERATOR, (), everything, (), (f"{_inbox(OPERATOR)}.>", "mapseek.control.>"))
+    return LogRole(OPERATOR, (), everything, (), (f"{_inbox(OPERATOR)}.>", "mapseek.>"))
 
 
 def _build_gateway() -> LogRole:
@@ -188,7 +198,9 @@ def _finish(name: str, stages: tuple[Stage[Any], ...], publish: Iterable[str], s
         )
         if f"{prefix}{durable.stream}.*{rest}" in allowed and not is_own
     ]
-    return LogRole(name, stages, allowed, tuple(denied), (f"{_inbox(name)}.>", *subscribe))
+    names = (name, *(stage.name for stage in stages))
+    heard = (lane_filter(GenerationFact.family), *(subject for each in names for subject in _HEARD.get(each, ())))
+    return LogRole(name, stages, allowed, tuple(denied), tuple(dict.fromkeys((f"{_inbox(name)}.>", *heard, *subscribe))))
 
 
 def _inbox(name: str) -> str:

@@ -103,15 +103,15 @@ def topology_server_config_command() -> None:
     out.print(build_server_config(), end="", markup=False, highlight=False, soft_wrap=True)
 
 
-@topology_app.command("rotate-password")
-def topology_rotate_password_command() -> None:
+@topology_app.command("rotate-key")
+def topology_rotate_key_command() -> None:
     """Give the log server of the data folder a new key. Stop `mapseek up` first.
 
     MapSeek's own log server lets in only who has the key, which is in a file that only you can read.
     """
-    from pipeline.serve.command import rotate_password
+    from pipeline.serve.command import rotate_key
 
-    rotate_password(prepare_settings(quiet=True), out)
+    rotate_key(prepare_settings(quiet=True), out)
 
 
 @app.command("schema")

@@ -144,7 +144,7 @@ async def apply_topology(settings: Settings, out: Console) -> int:
     return 0
 
 
-def rotate_password(settings: Settings, out: Console) -> None:
+def rotate_key(settings: Settings, out: Console) -> None:
     """Give the log server of the data folder a new key. Raises MapSeekError if it runs, or if the settings name another server."""
     if settings.nats_url:
         raise MapSeekError("NATS_URL is set, so the log is on a server elsewhere: change the password there, and then here.")

@@ -108,7 +108,7 @@ async def test_a_spoilt_key_is_reported_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MapSeekError) as caught:
         async with embedded_server(tmp_path):
             pass
-    assert str(caught.value) == (f"{tmp_path / LOGIN_FILE} holds no key: make a new one with `mapseek topology rotate-password`.")
+    assert str(caught.value) == (f"{tmp_path / LOGIN_FILE} holds no key: make a new one with `mapseek topology rotate-key`.")
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,13 @@ async def speak_without_login(address: LogAddress, commands: bytes) -> bytes:
 async def test_a_new_key_is_made_while_nothing_runs(tmp_path: Path) -> None:
     folder, environment = tmp_path / "nats", {"MAPSEEK_DATA_DIR": str(tmp_path)}
     async with embedded_server(folder) as old:
-        running = await run_to_end("topology", "rotate-password", environment=environment)
+        running = await run_to_end("topology", "rotate-key", environment=environment)
         assert (running.code, running.err) == (
             1,
             f"mapseek: Another MapSeek already runs on {tmp_path}: stop it, or set MAPSEEK_DATA_DIR.\n",
         )
         seed = (folder / LOGIN_FILE).read_bytes()
-    done = await run_to_end("topology", "rotate-password", environment=environment)
+    done = await run_to_end("topology", "rotate-key", environment=environment)
     assert (done.code, done.err) == (0, "")
     assert (folder / LOGIN_FILE).read_bytes() != seed
     assert read_mode(folder / LOGIN_FILE) == 0o600
@@ -167,7 +167,7 @@ async def test_a_new_key_is_made_while_nothing_runs(tmp_path: Path) -> None:
 
 async def test_the_key_of_a_server_elsewhere_is_not_rotated_here(tmp_path: Path) -> None:
     done = await run_to_end(
-        "topology", "rotate-password", environment={"MAPSEEK_DATA_DIR": str(tmp_path), "NATS_URL": "nats://127.0.0.1:1"}
+        "topology", "rotate-key", environment={"MAPSEEK_DATA_DIR": str(tmp_path), "NATS_URL": "nats://127.0.0.1:1"}
     )
     assert (done.code, done.err) == (
         1,

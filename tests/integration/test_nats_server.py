@@ -4,8 +4,10 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from contracts.envelope import Origin
@@ -19,6 +21,7 @@ from pipeline.engine import topology
 from pipeline.process import open_log_server
 from tests.support.bench_stage import STAGE, count_messages
 from tests.support.facts import posted
+from tests.support.programs import run_program
 from tests.support.waiting import eventually
 
 
@@ -96,6 +99,16 @@ async def test_a_server_left_over_from_a_killed_process_is_ended_first(tmp_path:
     async with embedded_server(tmp_path):
         assert read_server_pid(tmp_path) != orphan.pid
         assert await asyncio.wait_for(orphan.wait(), 10) is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a program with its parent")
+async def test_the_server_ends_when_its_process_is_killed(tmp_path: Path) -> None:
+    environment = {"MAPSEEK_DATA_DIR": str(tmp_path), "MAPSEEK_MODEL": "mapseek-untrained", "DISCORD_TOKEN": "MQ.b.c"}
+    async with run_program(tmp_path / "log", "up", environment=environment | {"MAPSEEK_DISCORD_API": "http://127.0.0.1:9"}) as up:
+        await eventually(lambda: (tmp_path / "nats" / "server.json").exists())
+        server_process = psutil.Process(read_server_pid(tmp_path / "nats"))
+        await up.kill()
+        await eventually(lambda: not server_process.is_running() or server_process.status() == psutil.STATUS_ZOMBIE)
 
 
 async def test_a_data_folder_that_cannot_be_written_is_refused_with_one_sentence(tmp_path: Path, settings) -> None:  # type: ignore[no-untyped-def]
