@@ -39,7 +39,7 @@ Text = Annotated[str, BeforeValidator(_replace_surrogates)]
 """Text from outside, such as a name. What UTF-8 cannot hold is escaped, so that it never stops the fact around it."""
 
 
-_WEB_ADDRESS = r'^https?://[^\x00-\x20\x7f-\xa0<>"\u200e\u200f\u2028-\u202e\u2066-\u2069]+$'
+_WEB_ADDRESS = r'^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f-\xa0<>"\u200e\u200f\u2028-\u202e\u2066-\u2069]+$'
 
 WebAddress = Annotated[Text, StringConstraints(pattern=_WEB_ADDRESS)]
 """Where a file can be fetched. Discord has https only, the simulator http.

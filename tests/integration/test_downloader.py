@@ -117,7 +117,8 @@ class TestAllowlist:
     )
     async def test_a_url_off_the_list_is_never_requested(self, cdn: FakeCdn, url: str) -> None:
         names = FakeResolver()
-        assert await fetch_rejection(cdn, DiscordFile(url=url), resolver=names) is RejectCode.NOT_ALLOWED
+        file = DiscordFile.model_construct(url=url)  # some of these no fact may have
+        assert await fetch_rejection(cdn, file, resolver=names) is RejectCode.NOT_ALLOWED
         assert names.asked == []
 
     @pytest.mark.parametrize(

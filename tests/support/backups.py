@@ -32,7 +32,7 @@ from contracts.events import (
 from contracts.ports import BlobStore, Catalogue
 from contracts.subjects import FAILURES, IMAGES, RETRIES, failure_subject, retry_subject, subject_of
 from infra.blobs.files import open_blob_store
-from infra.nats.connection import connect
+from infra.nats.connection import LogAddress, connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import decode_fact, encode_body
 from infra.nats.server import embedded_server
@@ -66,6 +66,7 @@ def write_key(folder: Path) -> Path:
 class Installation:
     """A log with its stores. No stage runs."""
 
+    address: LogAddress
     client: Client
     journal: JetStreamJournal
     stores: dict[str, BlobStore]
@@ -141,7 +142,7 @@ async def open_installation(folder: Path, *, new: bool = True) -> AsyncIterator[
             stores: dict[str, BlobStore] = {store: open_blob_store(folder / store) for store in (BLOBS, QUERIES)}
             if new:
                 await topology.ensure_topology(client, STAGES)
-            yield Installation(client, journal, stores, catalogue)
+            yield Installation(address, client, journal, stores, catalogue)
         finally:
             await catalogue.close()
             await client.close()

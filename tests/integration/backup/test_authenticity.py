@@ -35,7 +35,7 @@ from tests.support.backups import (
     write_key,
 )
 from tests.support.facts import IMAGE
-from tests.support.programs import run_to_end
+from tests.support.programs import log_environment, run_to_end
 
 OTHER_KEY = bytes(32)
 FIRST = "stream = 'IMAGES' AND sequence = 3"
@@ -322,7 +322,7 @@ async def test_the_commands_ask_for_the_key_and_keep_everything_private(
     source: Installation, archive: Path, tmp_path: Path
 ) -> None:
     await record_sample_log(source)
-    environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "own"), "NATS_URL": source.client.connected_url.geturl()}
+    environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "own"), **log_environment(source.address)}
     for store in ("blobs", "questions"):
         (tmp_path / "own").mkdir(exist_ok=True)
         (tmp_path / "own" / store).symlink_to(tmp_path / "source" / store)
@@ -339,7 +339,7 @@ async def test_the_commands_ask_for_the_key_and_keep_everything_private(
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     (tmp_path / "kept.key").write_text(kept)
     async with open_installation(tmp_path / "target", new=False) as target:
-        there = {"MAPSEEK_DATA_DIR": str(tmp_path / "target"), "NATS_URL": target.client.connected_url.geturl()}
+        there = {"MAPSEEK_DATA_DIR": str(tmp_path / "target"), **log_environment(target.address)}
         (tmp_path / "target" / "features").mkdir()
         refused = await run_to_end("import", str(archive), "--key", str(write_key(tmp_path / "own")), environment=there)
         assert (refused.code, HEAD_CHANGED in refused.err, (tmp_path / "target" / "features").exists()) == (1, True, True)

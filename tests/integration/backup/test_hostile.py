@@ -20,6 +20,7 @@ from rich.console import Console
 from contracts.errors import MapSeekError
 from contracts.events import ImagePosted
 from contracts.subjects import IMAGES
+from infra.nats.connection import LogAddress
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import checksum, compute_settings_digest
 from pipeline.backup.command import import_archive
@@ -42,13 +43,14 @@ Change = Callable[[sqlite3.Connection], object]
 class Server:
     """A server with a foreign stream, and a data folder that does not exist yet."""
 
+    address: LogAddress
     client: Any
     folder: Path
 
     @property
     def settings(self) -> Settings:
-        url = self.client.connected_url.geturl()
-        return Settings(data_dir=self.folder, nats_url=url, _env_file=None)  # type: ignore[call-arg]
+        login = {"nats_url": self.address.url, "nats_nkey": self.address.nkey_file}
+        return Settings(data_dir=self.folder, _env_file=None, **login)  # type: ignore[arg-type]
 
     async def describe(self) -> object:
         """Return everything that the server has, and whether the folder exists."""
@@ -74,7 +76,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     async with open_installation(folder / "elsewhere", new=False) as here:
         await here.client.jetstream().add_stream(StreamConfig(name="FOREIGN", subjects=["foreign.>"]))
         await here.client.jetstream().publish("foreign.1", b"theirs")
-        yield Server(here.client, folder / "data")
+        yield Server(here.address, here.client, folder / "data")
 
 
 def sql(*statements: str) -> Change:

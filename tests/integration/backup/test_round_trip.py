@@ -98,7 +98,7 @@ async def test_only_consumers_that_the_stages_need_are_exported(source: Installa
     await js.add_consumer(IMAGES, ours.evolve(filter_subjects=["mapseek.image.posted.*.>"]))
     await source.export(archive)
     await target.restore(archive)
-    there = await list_consumers(target.client, IMAGES)
+    there = [each for each in await list_consumers(target.client, IMAGES) if not each.name.startswith("reader-")]
     wanted = [each for each in plan_consumers(STAGES, await read_generations(source.client)) if each.stream == IMAGES]
     assert {each.name: each.filters for each in there} == {each.name: tuple(each.config.filter_subjects or ()) for each in wanted}
 
