@@ -60,9 +60,8 @@ async def test_archive_and_find_go_on_with_the_next_file(tmp_path: Path) -> None
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "a-bomb.jpg").write_bytes(BOMBS["200 scans"]())
-    (folder / "b-slow.jpg").write_bytes(draw_large_noise())
-    (folder / "c-art.png").write_bytes(art_png(3))
-    environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "data"), "MAPSEEK_MODEL": "mapseek-untrained", "MAPSEEK_MAX_CPU_S": "1"}
+    (folder / "b-art.png").write_bytes(art_png(3))
+    environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "data"), "MAPSEEK_MODEL": "mapseek-untrained"}
     archived = await run_to_end("archive", str(folder), environment=environment, timeout=100)
     assert archived.code == 1
     for line in (
@@ -74,14 +73,14 @@ async def test_archive_and_find_go_on_with_the_next_file(tmp_path: Path) -> None
     found = await run_to_end("find", *map(str, sorted(folder.iterdir())), environment=environment, timeout=100)
     assert found.code == 1
     assert found.out.count(SENTENCE) == 1
-    assert (folder / "c-art.png").as_uri() in found.out
+    assert (folder / "b-art.png").as_uri() in found.out
 
 
 async def test_sigterm_ends_a_command_whatever_it_is_doing(tmp_path: Path) -> None:
     """The workers are in the middle of files that take minutes, and would go on without end."""
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for number in range(20):
+    for number in range(4):
         (folder / f"{number}.jpg").write_bytes(draw_large_noise() + bytes([number]))
     environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "data"), "MAPSEEK_MODEL": "mapseek-untrained", "MAPSEEK_MAX_CPU_S": "600"}
     async with run_program(tmp_path / "log", "archive", str(folder), environment=environment) as program:

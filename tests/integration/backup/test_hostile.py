@@ -230,7 +230,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "an address that is a script": (
         set_body(FIRST, source={"kind": "discord", "url": JAVASCRIPT}),
         "entry 3 of IMAGES: image.posted v1: source.discord.url: String should match pattern "
-        r"""'^https?://[^\x00-\x20\x7f-\xa0<>"\u200e\u200f\u2028-\u202e\u2066-\u2069]+$'""",
+        r"""'^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f-\xa0<>"\u200e\u200f\u2028-\u202e\u2066-\u2069]+$'""",
     ),
     "an unknown kind of source": (
         set_body(FIRST, source={"kind": "\x1b[2J\u202e"}),
