@@ -1,10 +1,11 @@
-"""Pictures that cost too much, through Discord, the command line and SIGTERM: they are refused, and nobody else waits for them."""
+"""Pictures that cost too much, through Discord and at SIGTERM: they are refused, and nobody else waits for them."""
 
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from contracts.errors import RejectCode, build_costly_rejection
 from contracts.events import ImageIndexed, ImageRejected, SearchRejected
@@ -12,7 +13,7 @@ from infra.discord.wording import localize
 from infra.sandbox.simulator import Interaction
 from stages.file_limits import refuse_costly_file
 from tests.support.bombs import BOMBS, draw_large_noise
-from tests.support.programs import run_program, run_to_end
+from tests.support.programs import run_program
 from tests.support.waiting import eventually
 from tests.support.world import Discord, World, art_png, mapseek_beside
 
@@ -56,26 +57,7 @@ async def test_a_file_that_exceeds_its_cpu_time_is_refused(discord: Discord, tmp
         assert await world.log.dead_letters() == []
 
 
-async def test_archive_and_find_go_on_with_the_next_file(tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    (folder / "a-bomb.jpg").write_bytes(BOMBS["200 scans"]())
-    (folder / "b-art.png").write_bytes(art_png(3))
-    environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "data"), "MAPSEEK_MODEL": "mapseek-untrained"}
-    archived = await run_to_end("archive", str(folder), environment=environment, timeout=100)
-    assert archived.code == 1
-    for line in (
-        f"{folder / 'a-bomb.jpg'}: {SENTENCE}",
-        f"{folder / 'b-slow.jpg'}: {SENTENCE}",
-        "1 image archived, 2 not archived.",
-    ):
-        assert line in archived.err.splitlines()
-    found = await run_to_end("find", *map(str, sorted(folder.iterdir())), environment=environment, timeout=100)
-    assert found.code == 1
-    assert found.out.count(SENTENCE) == 1
-    assert (folder / "b-art.png").as_uri() in found.out
-
-
+@pytest.mark.slow
 async def test_sigterm_ends_a_command_whatever_it_is_doing(tmp_path: Path) -> None:
     """The workers are in the middle of files that take minutes, and would go on without end."""
     folder = tmp_path / "pictures"

@@ -14,11 +14,13 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from contracts.errors import build_costly_rejection
 from infra.sandbox.art.generate import draw_piece
 from infra.vision.distortions import encode_jpeg, resize
 from pipeline.engine.registry import STAGES
 from pipeline.process import open_log_server, open_process
 from pipeline.settings import Settings
+from tests.support.bombs import BOMBS
 
 MAPSEEK = str(Path(sys.executable).with_name("mapseek"))
 
@@ -66,8 +68,12 @@ def use_archive_folder(archive_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def archived(pictures: Path, archive_folder: Path) -> Result:
-    """The result of `mapseek archive` for the pictures and a broken one. The command starts what it needs and stops it again."""
+    """The result of `mapseek archive` for the pictures, a broken one and a bomb.
+
+    The command starts what it needs and stops it again.
+    """
     (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n truncated")
+    (pictures / "bomb.jpg").write_bytes(BOMBS["200 scans"]())
     return await mapseek("archive", pictures, MAPSEEK_DATA_DIR=str(archive_folder))
 
 
@@ -86,16 +92,28 @@ module_loop = pytest.mark.asyncio(loop_scope="module")
 async def test_archive_prints_counts_and_why_images_were_rejected(archived: Result) -> None:
     assert archived.code == 1
     assert "broken.png: The picture is damaged" in archived.err
-    assert "12 images archived, 1 not archived." in archived.err
+    assert f"bomb.jpg: {build_costly_rejection().reason}" in archived.err
+    assert "12 images archived, 2 not archived." in archived.err
 
 
 @module_loop
 @pytest.mark.usefixtures("working")
 async def test_archived_images_are_not_archived_again(pictures: Path) -> None:
-    (pictures / "broken.png").unlink()
+    for name in ("broken.png", "bomb.jpg"):
+        (pictures / name).unlink()
     again = await mapseek("archive", pictures)
     assert (again.code, again.out) == (0, "")
     assert "12 images archived, 0 not archived." in again.err
+
+
+@module_loop
+@pytest.mark.usefixtures("working")
+async def test_find_goes_on_after_a_bomb(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "bomb.png").write_bytes(BOMBS["one pixel wide"]())
+    found = await mapseek("find", tmp_path / "bomb.png", pictures / "piece-03.png")
+    assert found.code == 1
+    assert found.out.count(build_costly_rejection().reason) == 1
+    assert (pictures / "piece-03.png").as_uri() in found.out
 
 
 @module_loop
