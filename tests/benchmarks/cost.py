@@ -1,4 +1,4 @@
-"""Measure the cost of work: wall time, the CPU time of this process, and that of nats-server."""
+"""Measure the cost of work: wall time, the CPU time of this process and its picture workers, and that of nats-server."""
 
 import time
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Wall seconds, CPU seconds of this process with all its threads, and CPU seconds of nats-server."""
+    """Wall seconds, CPU seconds of this process and its picture workers, and CPU seconds of nats-server."""
 
     wall: float
     ours: float
@@ -21,6 +21,12 @@ class Cost:
         """Return the average of some costs."""
         each = [(cost.wall, cost.ours, cost.servers) for cost in costs]
         return cls(*(sum(values) / len(costs) for values in zip(*each, strict=True)))
+
+
+def read_cpu_s() -> float:
+    """Return the CPU seconds of this process and of all processes that it started and that still run."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(each.cpu_times().user + each.cpu_times().system for each in family)
 
 
 class Meter:
@@ -36,4 +42,5 @@ class Meter:
 
     def _now(self) -> tuple[float, float, float]:
         server = self._server.cpu_times()
-        return time.perf_counter(), time.process_time(), server.user + server.system
+        servers = server.user + server.system
+        return time.perf_counter(), read_cpu_s() - servers, servers

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +23,7 @@ from pipeline.container import start_workers
 from pipeline.settings import Settings
 from stages.preprocess import _make_archived, _make_query
 from tests.benchmarks.archive import draw_picture, make_settings
+from tests.benchmarks.cost import read_cpu_s
 from tests.support.workers import ThreadWorkers
 
 MAX_PIXELS = 50_000_000
@@ -77,17 +77,12 @@ class PictureCost:
     cpu_ms: float
 
 
-def _read_cpu_s() -> float:
-    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    return sum(each.cpu_times().user + each.cpu_times().system for each in family)
-
-
 async def measure(workers: PictureWorkers, work: Work, files: Sequence[bytes]) -> PictureCost:
     """Work on all files, one after the other."""
-    began, cpu = time.perf_counter(), _read_cpu_s()
+    began, cpu = time.perf_counter(), read_cpu_s()
     for file in files:
         await work(workers, file)
-    return PictureCost((time.perf_counter() - began) * 1000 / len(files), (_read_cpu_s() - cpu) * 1000 / len(files))
+    return PictureCost((time.perf_counter() - began) * 1000 / len(files), (read_cpu_s() - cpu) * 1000 / len(files))
 
 
 async def compare(settings: Settings, rounds: int, files_each: int) -> dict[str, list[PictureCost]]:

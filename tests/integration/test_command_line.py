@@ -188,7 +188,7 @@ async def test_find_sees_only_its_guild(pictures: Path) -> None:
 async def test_status_counts_finished_messages_and_fits_a_terminal() -> None:
     status = await mapseek("status", "--json")
     rows = {(row["stage"], row["lane"]): row for row in orjson.loads(status.out)}
-    assert rows["download", "image"]["done"] == 13
+    assert rows["download", "image"]["done"] == 14
     assert rows["embed", "image"]["done"] == 12
     assert all(row["pending"] == row["in_flight"] == row["dead_letters"] == 0 for row in rows.values())
     assert all(row["workers_waiting"] for row in rows.values())

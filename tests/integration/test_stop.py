@@ -53,10 +53,13 @@ def test_sigterm_ends_a_command_that_closes_and_one_that_does_not(work: str, clo
     script = "try:\n" + "".join(f"    {line}\n" for line in SCRIPT.replace("{work}", work).splitlines())
     script += "except BaseException as end:\n    raise SystemExit(getattr(end, 'exit_code', 1))\n"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
-        assert program.stdout is not None
-        assert program.stdout.readline() == "begun\n"
-        program.send_signal(signal.SIGTERM)
-        out, err = program.communicate(timeout=30)
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "begun\n"
+            program.send_signal(signal.SIGTERM)
+            out, err = program.communicate(timeout=20)
+        finally:
+            program.kill()
     assert program.returncode == 128 + signal.SIGTERM
     assert ("closed" in out, "exit_forced" in out + err) == (closes, not closes)
 
