@@ -172,6 +172,8 @@ def _end_pool(pool: ProcessPool) -> None:
 
 def _ensure_fork_server() -> None:
     """Start the fork server of this process if it does not run yet."""
+    # Every worker would run the script of this process again, for functions that the script may define.
+    sys.modules["__main__"].__file__ = None
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOADED))
     with _environment_of_workers():
         forkserver.ensure_running()
