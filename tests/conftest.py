@@ -21,7 +21,7 @@ from pipeline.clock import utc_now
 from pipeline.engine import consumers
 from pipeline.settings import Settings
 from tests.support import impatient
-from tests.support.workers import ThreadWorkers
+from tests.support.workers import ThreadWorkers, share_worker_processes
 
 OTHER_TOOLS_SETTINGS = ("DISCORD_TOKEN", "NATS_URL", "MONGODB_URI")
 
@@ -99,6 +99,13 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
         return Settings(**{"data_dir": tmp_path / "data", "http_port": 0, "_env_file": None, **values})  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_worker_processes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        share_worker_processes(patch)
+        yield
 
 
 @pytest.fixture

@@ -129,26 +129,36 @@ class WorkerProcesses:
         self._closed = True
         for future in self._waiting:
             future.cancel()
-        await asyncio.to_thread(_end_pool, self._pool)
+        await asyncio.to_thread(end_pool, self._pool)
 
     async def _replace(self, broken: ProcessPool, reason: str) -> None:
         if self._pool is broken:
             log.error("picture_workers_restarted", reason=reason)
             self._pool = self._open_pool()
-            await asyncio.to_thread(_end_pool, broken)
+            await asyncio.to_thread(end_pool, broken)
 
     def _open_pool(self) -> ProcessPool:
-        _ensure_fork_server()
-        niceness = os.getpriority(os.PRIO_PROCESS, 0) + self._niceness
-        pool = ProcessPool(
-            self._number,
-            max_tasks=_MAX_CALLS,
-            initializer=_prepare_worker,
-            initargs=(self._limits.memory_bytes, niceness),
-            context=multiprocessing.get_context("forkserver"),
-        )
-        pool.active  # noqa: B018  reading it starts the workers
-        return pool
+        return open_pool(self._number, self._limits.memory_bytes, os.getpriority(os.PRIO_PROCESS, 0) + self._niceness)
+
+
+def open_pool(number: int, memory_bytes: int, niceness: int) -> ProcessPool:
+    """Start a pool of so many workers, with a limit on memory and a niceness."""
+    _ensure_fork_server()
+    pool = ProcessPool(
+        number,
+        max_tasks=_MAX_CALLS,
+        initializer=_prepare_worker,
+        initargs=(memory_bytes, niceness),
+        context=multiprocessing.get_context("forkserver"),
+    )
+    pool.active  # noqa: B018  reading it starts the workers
+    return pool
+
+
+def end_pool(pool: ProcessPool) -> None:
+    """End the workers of a pool, whatever they do. Blocks for a moment."""
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
 
 
 def _closed_error() -> Unavailable:
@@ -163,11 +173,6 @@ def _judge_death(exit_code: int | None) -> _Outcome:
     if exit_code in _CRASHES:
         return _Outcome("reject", "The picture is damaged and cannot be read.", RejectCode.DAMAGED)
     raise Retry(f"a worker process for pictures died (exit code {exit_code})")
-
-
-def _end_pool(pool: ProcessPool) -> None:
-    pool.stop()  # type: ignore[no-untyped-call]
-    pool.join()
 
 
 def _ensure_fork_server() -> None:

@@ -16,11 +16,15 @@ from structlog.testing import capture_logs
 
 from contracts.errors import Reject, RejectCode, Retry, Unavailable, build_costly_rejection
 from contracts.ports import PictureWorkers
+from infra.vision import workers
 from infra.vision.workers import WorkerLimits, WorkerProcesses
 from tests.support.waiting import eventually
 from tests.support.workers import ThreadWorkers
 
 GENEROUS = WorkerLimits(cpu_s=30, wall_s=60, memory_bytes=1_000_000_000)
+OPEN_POOL, END_POOL = workers.open_pool, workers.end_pool
+"""The real ones: elsewhere, tests share their workers."""
+
 SECRET = "MTIz.abc.secret-token"
 
 
@@ -133,8 +137,10 @@ class TestThreadWorkers(WorkersSuite):
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Callable[..., WorkerProcesses]]:
+async def start(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., WorkerProcesses]]:
     """Return a function that starts workers; they are closed at the end."""
+    monkeypatch.setattr(workers, "open_pool", OPEN_POOL)
+    monkeypatch.setattr(workers, "end_pool", END_POOL)
     started: list[WorkerProcesses] = []
 
     def begin(number: int = 2, limits: WorkerLimits = GENEROUS, **options: int) -> WorkerProcesses:
