@@ -21,6 +21,7 @@ from pipeline.clock import utc_now
 from pipeline.engine import consumers
 from pipeline.settings import Settings
 from tests.support import impatient
+from tests.support.log_servers import kill_servers_at_the_end
 from tests.support.workers import ThreadWorkers, share_worker_processes
 
 OTHER_TOOLS_SETTINGS = ("DISCORD_TOKEN", "NATS_URL", "MONGODB_URI")
@@ -73,10 +74,11 @@ def restored_loggers() -> Iterator[None]:
 
 
 @pytest.fixture
-async def log_address(tmp_path: Path) -> AsyncIterator[str]:
+async def log_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LogAddress]:
     """A real nats-server with JetStream, on a free port, with an empty store."""
     async with embedded_server(tmp_path / "nats-server") as address:
         yield address
+        kill_servers_at_the_end(monkeypatch)
 
 
 @pytest.fixture

@@ -7,14 +7,16 @@ import pytest
 import pytest_asyncio
 
 from pipeline.process import choose_endpoint
+from tests.support.log_servers import kill_servers_at_the_end
 from tests.support.world import Discord, World, simulated_discord, whole_world
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A simulated Discord and a complete MapSeek that is logged in and retries at once."""
     async with whole_world(tmp_path / "data") as world:
         yield world
+        kill_servers_at_the_end(monkeypatch)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
