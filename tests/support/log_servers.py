@@ -99,7 +99,7 @@ def _sign(issuer: bytes, issuer_key: str, subject: str, claims: Mapping[str, obj
 
 
 def kill_servers_at_the_end(patch: pytest.MonkeyPatch) -> None:
-    """From now on, end embedded servers at once: the third of a second that nats-server takes to stop is lost on a thrown-away log."""
+    """From now on, end embedded servers at once: a log that is thrown away need not wait for nats-server to stop."""
 
     async def kill(process: asyncio.subprocess.Process) -> None:
         if process.returncode is None:
