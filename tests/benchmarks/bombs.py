@@ -91,7 +91,7 @@ async def measure(questions: int, folder: Path) -> dict[str, Times]:
 def main(quick: bool = False) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(measure(3 if quick else 40, Path(folder)))
+        found = asyncio.run(measure(3 if quick else 15, Path(folder)))
     table = Table("beside ordinary questions", "p50 ms", "p95 ms", "p50, times that of an idle bot")
     usual = float(np.median(found["nothing"]))
     for name, seconds in found.items():

@@ -22,6 +22,7 @@ def _open_umask() -> Iterator[None]:
     os.umask(before)
 
 
+@pytest.mark.slow
 async def test_nothing_is_open_to_others_while_up_works_and_a_second_gateway_is_refused(
     discord: Discord, tmp_path: Path, log_address: LogAddress
 ) -> None:
