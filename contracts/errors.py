@@ -36,6 +36,11 @@ def build_costly_rejection() -> Reject:
     return Reject(RejectCode.TOO_COSTLY, "That picture takes too much time or memory to read. Try a screenshot of it.")
 
 
+def build_damaged_rejection() -> Reject:
+    """Return the rejection of a picture that no decoder can read."""
+    return Reject(RejectCode.DAMAGED, "The picture is damaged and cannot be read.")
+
+
 class Retry(Exception):
     """This message may work later. It is redelivered with an exponential delay, and dead-lettered after its last attempt.
 

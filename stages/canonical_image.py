@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from PIL import ExifTags, Image, ImageFile
 
-from contracts.errors import Reject, RejectCode
+from contracts.errors import Reject, RejectCode, build_damaged_rejection
 from stages.file_limits import MAX_EXIF_BYTES, refuse_costly_file, refuse_costly_size
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
@@ -63,7 +63,7 @@ def decode_image(data: bytes, max_pixels: int, longest: int | None = None) -> tu
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise too_many from None
     except Exception as error:  # hostile bytes make Pillow raise nearly every kind of exception
-        raise Reject(RejectCode.DAMAGED, "The picture is damaged and cannot be read.") from error
+        raise build_damaged_rejection() from error
 
 
 def encode_canonical_png(image: Image.Image) -> bytes:

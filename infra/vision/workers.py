@@ -28,7 +28,7 @@ from typing import Any, Final, Literal, TypeVar
 import structlog
 from pebble import ProcessExpired, ProcessPool
 
-from contracts.errors import Reject, RejectCode, Retry, Unavailable, build_costly_rejection
+from contracts.errors import Reject, RejectCode, Retry, Unavailable, build_costly_rejection, build_damaged_rejection
 
 log = structlog.get_logger()
 
@@ -74,8 +74,8 @@ class WorkerLimits:
 class _Outcome:
     """What a call came to. Errors travel as text: not every exception survives a way between processes."""
 
-    kind: Literal["result", "reject", "costly", "error"]
-    value: Any = None
+    kind: Literal["result", "reject", "error"]
+    value: Any
     code: RejectCode | None = None
 
 
@@ -104,8 +104,6 @@ class WorkerProcesses:
                 return value  # type: ignore[no-any-return]
             case _Outcome("reject", reason, RejectCode() as code):
                 raise Reject(code, reason)
-            case _Outcome("costly"):
-                raise build_costly_rejection()
         raise RuntimeError(f"{work.__name__} failed in a worker process:\n{outcome.value}")
 
     async def _call(self, work: Callable[..., T], args: tuple[object, ...]) -> _Outcome:
@@ -125,9 +123,9 @@ class WorkerProcesses:
             future.cancel()
             raise
         except TimeoutError:
-            return _Outcome("costly")
+            raise build_costly_rejection() from None
         except ProcessExpired as death:
-            return _judge_death(death.exitcode)
+            raise _judge_death(death.exitcode) from None
         except (BrokenProcessPool, RuntimeError) as error:
             await self._replace(pool, str(error) or type(error).__name__)
             raise Retry("the worker processes for pictures had to be started again") from None
@@ -176,14 +174,14 @@ def _closed_error() -> Unavailable:
     return Unavailable("the picture workers", "they are shutting down")
 
 
-def _judge_death(exit_code: int | None) -> _Outcome:
-    """Return what the death of a worker says about its file. Raises Retry if it says nothing."""
+def _judge_death(exit_code: int | None) -> Reject | Retry:
+    """Return what the death of a worker says about its file: a rejection, or that another attempt may work."""
     if exit_code == -signal.SIGXCPU:
-        return _Outcome("costly")
+        return build_costly_rejection()
     log.warning("picture_worker_died", exit_code=exit_code)
     if exit_code in _CRASHES:
-        return _Outcome("reject", "The picture is damaged and cannot be read.", RejectCode.DAMAGED)
-    raise Retry(f"a worker process for pictures died (exit code {exit_code})")
+        return build_damaged_rejection()
+    return Retry(f"a worker process for pictures died (exit code {exit_code})")
 
 
 def _ensure_fork_server() -> None:
@@ -231,7 +229,8 @@ def _run_limited(work: Callable[..., object], args: tuple[object, ...], cpu_s: i
     except Reject as reject:
         return _Outcome("reject", reject.reason, reject.code)
     except MemoryError:
-        return _Outcome("costly")
+        costly = build_costly_rejection()
+        return _Outcome("reject", costly.reason, costly.code)
     except Exception:  # noqa: BLE001  any error of the work is reported to the caller
         return _Outcome("error", traceback.format_exc())
     finally:
