@@ -18,6 +18,7 @@ import nkeys
 import structlog
 from nats.aio.client import Client as Client  # named here for all who never import nats-py
 from nats.aio.msg import Msg as Msg
+from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
@@ -261,13 +262,22 @@ async def subscribe_subject(client: Client, subject: str, on_message: Callable[[
     It takes two flushes to be sure: nats-py sends the ping of a `flush` ahead of what waits in its write buffer, so the first flush
     only empties the buffer. Raises Unavailable.
     """
-    with translate_outages():
-        subscription = await client.subscribe(subject, cb=on_message)
-    try:
+    async with hold_subscription(client, subject, on_message):
         with translate_outages():
             for _ in range(2):
                 await client.flush()
         yield
+
+
+@asynccontextmanager
+async def hold_subscription(
+    client: Client, subject: str, on_message: Callable[[Msg], Awaitable[None]] | None = None
+) -> AsyncIterator[Subscription]:
+    """Subscribe a subject for the time of the `with`. The server may not know it yet when that begins. Raises Unavailable."""
+    with translate_outages():
+        subscription = await client.subscribe(subject, cb=on_message)
+    try:
+        yield subscription
     finally:
         if not client.is_closed:
             await subscription.unsubscribe()

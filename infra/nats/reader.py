@@ -31,7 +31,7 @@ from contracts.envelope import Origin, parse_origin, parse_payload
 from contracts.errors import Malformed, Unavailable
 from contracts.events import Fact, ImagePosted
 from contracts.subjects import IMAGES, guild_filter, is_subject_of, parse_subject, posts_of_message_filter, subject_of
-from infra.nats.connection import translate_outages
+from infra.nats.connection import hold_subscription, translate_outages
 from infra.tasks import raise_if_cancelled
 
 log = structlog.get_logger()
@@ -154,9 +154,7 @@ async def read_entries(
     """
     start: dict[str, Any] = {"seq": after + 1} if since is None else {"start_time": since.isoformat()}
     inbox = client.new_inbox()
-    with translate_outages():
-        subscription = await client.subscribe(inbox)
-    try:
+    async with hold_subscription(client, inbox) as subscription:
         while True:
             request = json.dumps({"batch": FETCH_BATCH_MESSAGES, "next_by_subj": subjects, **start}).encode()
             last = 0
@@ -178,9 +176,6 @@ async def read_entries(
             if headers["Status"] != "204":
                 raise Unavailable("log", f"{stream} cannot be read: the server answered {headers['Status']}")
             start = {"seq": last + 1}
-    finally:
-        if not client.is_closed:
-            await subscription.unsubscribe()
 
 
 async def follow_entries(
@@ -199,9 +194,7 @@ async def follow_entries(
         heard_at = monotonic()
         wake.set()
 
-    with translate_outages():
-        subscription = await client.subscribe(subjects, cb=hear)
-    try:
+    async with hold_subscription(client, subjects, hear):
         while True:
             raise_if_cancelled()
             wake.clear()
@@ -218,9 +211,6 @@ async def follow_entries(
             with suppress(TimeoutError):
                 async with asyncio.timeout(SOON_INTERVAL_S if monotonic() - heard_at < SOON_FOR_S else FOLLOW_INTERVAL_S):
                     await wake.wait()
-    finally:
-        if not client.is_closed:
-            await subscription.unsubscribe()
 
 
 def _start_behind(sequence: int) -> dict[str, Any]:
