@@ -69,6 +69,10 @@ def _compute_mask(key: bytes, nonce: bytes) -> int:
     return int.from_bytes(_mac(key, "mask", (nonce,)))
 
 
+def _mask_sum(entries: EntrySum, nonce: bytes) -> bytes:
+    return ((entries.total + _compute_mask(entries.key, nonce)) % _MODULUS).to_bytes(32)
+
+
 def _compute_head_mac(key: bytes, head: Head) -> bytes:
     about = (head.number, head.archive, head.made_at, head.digest, head.entries, head.nonce, head.combination)
     return _mac(key, "head", about)
@@ -94,8 +98,7 @@ def is_head_authentic(database: sqlite3.Connection, head: Head, key: bytes) -> b
 
 def are_entries_authentic(head: Head, entries: EntrySum) -> bool:
     """Return whether these are exactly the entries of the export with this head, which is authentic."""
-    combination = ((entries.total + _compute_mask(entries.key, head.nonce)) % _MODULUS).to_bytes(32)
-    return hmac.compare_digest(combination, head.combination) and entries.count == head.entries
+    return hmac.compare_digest(_mask_sum(entries, head.nonce), head.combination) and entries.count == head.entries
 
 
 def continue_archive(database: sqlite3.Connection, key: bytes) -> EntrySum:
@@ -135,7 +138,7 @@ def seal_archive(database: sqlite3.Connection, entries: EntrySum, made_at: str) 
     last = read_head(database)
     number, archive = (last.number + 1, last.archive) if last else (1, uuid4().hex)
     nonce = secrets.token_bytes(KEY_BYTES)
-    combination = ((entries.total + _compute_mask(entries.key, nonce)) % _MODULUS).to_bytes(32)
+    combination = _mask_sum(entries, nonce)
     digest = compute_settings_digest(database)
     unsigned = Head(number, archive, made_at, digest, entries.count, nonce, combination, b"")
     database.execute("DELETE FROM exports")
