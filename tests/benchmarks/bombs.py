@@ -20,6 +20,7 @@ from tests.benchmarks.picture_workers import draw_screenshot
 from tests.benchmarks.search_latency import ANSWER_TIMEOUT_S, lift_quotas
 from tests.support.bombs import BOMBS, draw_large_noise
 from tests.support.programs import run_program
+from tests.support.world import simulated_discord
 
 ATTACKERS = 4
 
@@ -60,18 +61,10 @@ async def do_nothing() -> None:
 
 async def measure(questions: int, folder: Path) -> dict[str, Times]:
     """Return the seconds of ordinary questions, by what happens beside them."""
-    async with Simulator() as discord:
-        guild = discord.add_guild("Benchmark")
-        channel, member = discord.add_text_channel(guild, "maps"), discord.add_member(guild, "Alex")
+    async with simulated_discord() as simulated:
+        discord, guild, channel, member = simulated.simulator, simulated.guild, simulated.gallery, simulated.alex
         attackers = [discord.add_member(guild, f"Attacker {number}") for number in range(ATTACKERS)]
-        environment = {
-            "MAPSEEK_DATA_DIR": str(folder / "data"),
-            "DISCORD_TOKEN": discord.token,
-            "MAPSEEK_DISCORD_API": discord.api_base,
-            "MAPSEEK_CDN_ORIGINS": discord.cdn_origin,
-            "MAPSEEK_CHANNELS": "all",
-        }
-        async with run_program(folder / "log", "up", environment=environment):
+        async with run_program(folder / "log", "up", environment=simulated.environment(folder / "data")):
             await discord.wait_for_command("find")
             await lift_quotas(discord, channel, guild.members[guild.owner_id])
             await discord.post(channel, member, "a map", files=[("map.png", draw_picture(0))])

@@ -14,11 +14,11 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from infra.sandbox.simulator import Simulator
 from tests.benchmarks.archive import draw_picture
 from tests.benchmarks.picture_workers import draw_screenshot
 from tests.benchmarks.search_latency import ANSWER_TIMEOUT_S, lift_quotas
 from tests.support.programs import run_program
+from tests.support.world import simulated_discord
 
 ARCHIVED = 50
 MEMBERS = 20
@@ -44,18 +44,10 @@ def read_memory(root: int, searches: int) -> Memory:
 
 async def measure(steps: Sequence[int], folder: Path) -> list[Memory]:
     """Search as often as the last step says, and read the memory after each step."""
-    async with Simulator() as discord:
-        guild = discord.add_guild("Benchmark")
-        channel = discord.add_text_channel(guild, "maps")
+    async with simulated_discord() as simulated:
+        discord, guild, channel = simulated.simulator, simulated.guild, simulated.gallery
         members = [discord.add_member(guild, f"Member {number}") for number in range(MEMBERS)]
-        environment = {
-            "MAPSEEK_DATA_DIR": str(folder / "data"),
-            "DISCORD_TOKEN": discord.token,
-            "MAPSEEK_DISCORD_API": discord.api_base,
-            "MAPSEEK_CDN_ORIGINS": discord.cdn_origin,
-            "MAPSEEK_CHANNELS": "all",
-        }
-        async with run_program(folder / "log", "up", environment=environment) as program:
+        async with run_program(folder / "log", "up", environment=simulated.environment(folder / "data")) as program:
             await discord.wait_for_command("find")
             await lift_quotas(discord, channel, guild.members[guild.owner_id])
             for seed in range(ARCHIVED):
