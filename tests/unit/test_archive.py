@@ -16,7 +16,7 @@ from infra.discord.archive.backfill_view import MAX_FIELD_LENGTH, clip_lines, es
 from infra.discord.archive.history import UnreadableHistory
 from infra.discord.archive.intake import with_watched, without_watched
 from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentDeletions
-from infra.discord.archive.removal_facts import build_deletion_removals, build_edit_removals
+from infra.discord.archive.changes import build_deletion_removals, build_edit_removals
 from infra.discord.cogs.archive import merge_settings
 from infra.discord.recorder import Recorder
 from tests.support.fakes import MemoryJournal, MemoryState

@@ -13,7 +13,7 @@ from contracts.events import Fact, ImagePosted
 from contracts.ports import StateStore
 from contracts.state import ForgetRequest, HighWaterMark, update_document
 from contracts.subjects import FORGOTTEN, MARKS, forgotten_key, mark_key
-from infra.discord.archive.removal_facts import is_embed_image
+from infra.discord.archive.changes import is_embed_image
 from infra.tasks import raise_if_cancelled
 
 log = structlog.get_logger()

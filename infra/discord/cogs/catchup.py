@@ -27,7 +27,7 @@ from infra.discord.archive.history import (
 )
 from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, is_watched_channel
 from infra.discord.archive.marks import ChannelPlace
-from infra.discord.archive.removal_facts import is_embed_image
+from infra.discord.archive.changes import is_embed_image
 from infra.discord.cogs.listener import (
     TRANSIENT_ERRORS,
     request_attachment_removals,

@@ -17,7 +17,7 @@ from contracts.events import RemovalRequested
 from contracts.subjects import BACKFILLS
 from infra.discord.archive.history import bot_may_read
 from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, is_watched_channel
-from infra.discord.archive.removal_facts import (
+from infra.discord.archive.changes import (
     build_channel_removal,
     build_deletion_removals,
     build_edit_removals,

@@ -28,7 +28,7 @@ from infra.discord.archive.history import (
 )
 from infra.discord.archive.intake import TYPES_WITH_MESSAGES, is_listed
 from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks
-from infra.discord.archive.removal_facts import build_channel_removal, build_deletion_removals, build_edit_removals, is_embed_image
+from infra.discord.archive.changes import build_channel_removal, build_deletion_removals, build_edit_removals, is_embed_image
 from infra.discord.rest.client import RestClient
 from infra.discord.rest.permissions import fetch_channel, fetch_guild
 from infra.discord.services import GuildSettingsStore
