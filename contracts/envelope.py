@@ -13,14 +13,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.errors import Malformed
-from contracts.events import FACTS
+from contracts.events import FACTS, RemovalRequested
 from contracts.events.base import Fact
 from contracts.subjects import subject_of
 
 JsonObject = dict[str, Any]
 Upcaster = Callable[[JsonObject], JsonObject]
 
-UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+
+def _keep_fields(document: JsonObject) -> JsonObject:
+    """The next version has all fields of this one, with the same meaning, and more values."""
+    return document
+
+
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {(RemovalRequested.type_name(), 1): _keep_fields}
 """By type name and version: the function that turns a payload of that version into the next version."""
 
 

@@ -132,6 +132,11 @@ def images_of_message_filter(guild_id: str, message_id: str) -> str:
     return f"mapseek.{ImagePosted.family}.*.*.{guild_id}.*.{message_id}"
 
 
+def turns_of_message_filter(guild_id: str, message_id: str) -> str:
+    """Matches the facts that say whether one message shows its images: hidden, and shown again."""
+    return f"{images_of_message_filter(guild_id, message_id)}.*"
+
+
 def person_filters(guild_id: str, person_id: str) -> dict[str, tuple[str, ...]]:
     """Matches, by stream, what is kept for good about a person in a guild: their votes and their alerts."""
     alerts = f"mapseek.{AlertFact.family}.*.*.{guild_id}.*.{person_id}"

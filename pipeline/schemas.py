@@ -25,6 +25,8 @@ SUBJECT_VARIANTS = {
     "image.embedded": ".{generation}",
     "image.indexed": ".{generation}",
     "image.reposted": ".{generation}",
+    "image.hidden": ".{message}.{turn}",
+    "image.shown": ".{message}.{turn}",
     "image.removed": ".{message}",
     "image.resurfaced": ".{late}",
     "search.browsed": ".{interaction}",

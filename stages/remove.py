@@ -1,4 +1,4 @@
-"""The stage remove: records a tombstone for every image of a deleted or forgotten message, channel, author or guild.
+"""The stage remove: records a tombstone for an image, or for every image of a message, channel, author or guild.
 
 Replay-safe: a tombstone depends on the request alone, so a second one says the same and is refused by the log.
 """
@@ -27,9 +27,14 @@ class Deps:
 
 
 async def handle(event: RemovalRequested, deps: Deps) -> Sequence[Fact]:
-    """Record ImageRemoved for every image that the request is about. For an author, also erase their votes and alerts."""
+    """Record ImageRemoved for every image that the request is about. For an author, also erase their votes and alerts.
+
+    An image that expired stays if its message shows it again by now.
+    """
     removed = [
-        ImageRemoved(**post.identity, message_id=post.message_id, removed_at=event.requested_at, cause=event.cause)
+        ImageRemoved(
+            **post.identity, message_id=post.message_id, removed_at=event.requested_at, cause=event.cause, expired=event.expired
+        )
         async for post in _find_posts(event, deps.posts)
         if not _is_unaffected(post, event)
     ]
@@ -40,6 +45,11 @@ async def handle(event: RemovalRequested, deps: Deps) -> Sequence[Fact]:
 
 async def _find_posts(event: RemovalRequested, posts: Posts) -> AsyncIterator[ImagePosted]:
     match event.scope:
+        case "image":
+            for known in await posts.read_message(event.guild_id, str(event.message_id)):
+                if known.image_id == event.target and known.post is not None and (known.hidden or not event.expired):
+                    yield known.post
+            return
         case "message":
             for post in await posts.of_message(event.guild_id, event.target):
                 yield post

@@ -4,28 +4,44 @@ Removal requests are kept for 30 days; the tombstones (ImageRemoved) are kept fo
 Incidents are kept for 30 days, so that `mapseek trace` can show the whole history of an image.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from contracts.events.base import Fact, Family, Id, Instant, Text
 
 
 class RemovalRequested(Fact):
-    """A request to remove all images of one message, channel, author or guild. `target` is the id of that.
+    """A request to remove one image, or all images of one message, channel, author or guild. `target` is the id of that.
 
-    `keep` are the images of an edited message that are still attached to it. `removal_id` is derived from what was deleted, so that
-    a deletion that is reported twice is recorded once.
+    `keep` are the images of an edited message that are still attached to it. `message_id` is the message of one image, which is
+    found by it. `expired`: remove the image only if its message still does not show it. `removal_id` is derived from what was
+    deleted, so that a deletion that is reported twice is recorded once.
+
+    Version 1 had no scope `image`.
     """
 
     family: ClassVar[Family] = "removal"
     name: ClassVar[str] = "requested"
+    version: ClassVar[int] = 2
 
     guild_id: Id
     removal_id: Id
-    scope: Literal["message", "channel", "author", "guild"]
+    scope: Literal["image", "message", "channel", "author", "guild"]
     target: Id
     cause: Literal["deleted", "forgotten"]
     requested_at: Instant
     keep: tuple[Id, ...] = ()
+    message_id: Id | None = None
+    expired: bool = False
+
+    @model_validator(mode="after")
+    def _check_scope(self) -> Self:
+        if (self.scope == "image") != (self.message_id is not None):
+            raise ValueError("the removal of one image, and no other, names its message in message_id")
+        if self.expired and self.scope != "image":
+            raise ValueError("only the removal of one image may be expired")
+        return self
 
     @property
     def key(self) -> tuple[str, ...]:

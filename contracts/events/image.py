@@ -65,6 +65,7 @@ class ImagePosted(ImageFact):
     size: int | None = None
     width: int | None = None
     height: int | None = None
+    spoiler: bool = False
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -172,11 +173,49 @@ class ImageReposted(ImageFact):
         return (*super().key, self.generation)
 
 
+class ImageTurn(ImageFact):
+    """Whether the message shows the image, from now on.
+
+    An edit hides an image and another shows it again, so there are several such facts about one image: `turn` counts them. The
+    fact with the highest `rank` says what holds now, in whatever order they are read. Without one, the image is shown as posted.
+    """
+
+    message_id: Id
+    turn: int = Field(ge=1, lt=2**31)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (*super().key, self.message_id, str(self.turn))
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """The place of this fact among those about the same image: by turn; in one turn, shown comes after hidden."""
+        return self.turn, isinstance(self, ImageShown)
+
+
+class ImageHidden(ImageTurn):
+    """The message does not show the image any more: nobody finds it, until it is shown again or removed."""
+
+    name: ClassVar[str] = "hidden"
+
+    hidden_at: Instant
+
+
+class ImageShown(ImageTurn):
+    """The message shows the image again, or still shows it, now as a spoiler or as none any more."""
+
+    name: ClassVar[str] = "shown"
+
+    shown_at: Instant
+    spoiler: bool = False
+
+
 class ImageRemoved(ImageFact):
     """A tombstone: every projection deletes the image and never adds it again. Nothing else of the image stays in the log.
 
-    `cause`: the image was `deleted` on Discord, or `forgotten` because a person asked for it. The fact shares its key with
-    ImagePosted, so that the NATS server refuses to record the post of a removed image.
+    `cause`: the image was `deleted` on Discord, or `forgotten` because a person asked for it. `expired`: its message stayed, but
+    did not show it for a week. The fact shares its key with ImagePosted, so that the NATS server refuses to record the post of a
+    removed image.
     """
 
     name: ClassVar[str] = "removed"
@@ -184,6 +223,7 @@ class ImageRemoved(ImageFact):
     message_id: Id
     removed_at: Instant
     cause: Literal["deleted", "forgotten"]
+    expired: bool = False
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -12,7 +12,18 @@ from contracts.ports.discord import (
     SearchStep,
     StageBacklog,
 )
-from contracts.ports.log import Alerts, F, Journal, LogEraser, Posts, StateEntry, StateStore
+from contracts.ports.log import (
+    Alerts,
+    F,
+    Journal,
+    KnownImage,
+    LogEraser,
+    Posts,
+    StateEntry,
+    StateStore,
+    build_known_images,
+    is_hidden_by,
+)
 from contracts.ports.storage import Catalogue, CatalogueEntry, CatalogueRecord, Document, Neighbour, VectorSearch
 from contracts.ports.vision import (
     BlobStore,
@@ -47,6 +58,7 @@ __all__ = [
     "FoundPost",
     "ImageEncoder",
     "Journal",
+    "KnownImage",
     "LogEraser",
     "Neighbour",
     "Notice",
@@ -65,4 +77,6 @@ __all__ = [
     "StateEntry",
     "StateStore",
     "VectorSearch",
+    "build_known_images",
+    "is_hidden_by",
 ]

@@ -1,12 +1,12 @@
 """Ports to the log: record facts, look them up, follow posts and alerts, erase. And small mutable documents kept beside the log."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from contracts.envelope import Origin
-from contracts.events import AlertSet, Fact, ImageFact, ImagePosted
+from contracts.events import AlertSet, Fact, ImageFact, ImageHidden, ImagePosted, ImageRemoved, ImageShown, ImageTurn
 
 F = TypeVar("F", bound=Fact)
 
@@ -34,11 +34,79 @@ class Journal(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """What the log has about one image of a message.
+
+    `post` is None where only the tombstone is left. `hidden` and `turn` are of the fact that says whether the message shows the
+    image now; without such a fact it is shown, in turn 0. `spoiler` is as it was last shown. `expired` is that of the tombstone.
+    """
+
+    image_id: str
+    post: ImagePosted | None
+    turn: int = 0
+    hidden: bool = False
+    spoiler: bool = False
+    removed: bool = False
+    expired: bool = False
+
+
+def build_known_images(facts: Iterable[Fact]) -> list[KnownImage]:
+    """Build what is known about the images of one message from its facts, in the order of the first fact of each image.
+
+    Facts other than posts, turns and tombstones say nothing about it. An image of which only turns are left is not known.
+    """
+    by_image: dict[str, list[ImagePosted | ImageTurn | ImageRemoved]] = {}
+    for fact in facts:
+        if isinstance(fact, ImagePosted | ImageTurn | ImageRemoved):
+            by_image.setdefault(fact.image_id, []).append(fact)
+    return [
+        _build_known_image(image_id, about)
+        for image_id, about in by_image.items()
+        if not all(isinstance(fact, ImageTurn) for fact in about)
+    ]
+
+
+def _build_known_image(image_id: str, facts: Sequence[ImagePosted | ImageTurn | ImageRemoved]) -> KnownImage:
+    post = next((fact for fact in facts if isinstance(fact, ImagePosted)), None)
+    tombstone = next((fact for fact in facts if isinstance(fact, ImageRemoved)), None)
+    turns = sorted((fact for fact in facts if isinstance(fact, ImageTurn)), key=lambda turn: turn.rank)
+    shown = [turn.spoiler for turn in turns if isinstance(turn, ImageShown)]
+    return KnownImage(
+        image_id=image_id,
+        post=post,
+        turn=turns[-1].turn if turns else 0,
+        hidden=bool(turns) and isinstance(turns[-1], ImageHidden),
+        spoiler=shown[-1] if shown else post is not None and post.spoiler,
+        removed=tombstone is not None,
+        expired=tombstone is not None and tombstone.expired,
+    )
+
+
+def is_hidden_by(known: KnownImage, hidden: ImageHidden) -> bool:
+    """Whether an image that is not removed is hidden by this fact, and by no other."""
+    return known.post is not None and not known.removed and known.hidden and known.turn == hidden.turn
+
+
 class Posts(Protocol):
     """Looks up posted images, in the order in which they were recorded. Posts of removed images disappear sooner or later."""
 
     async def of_message(self, guild_id: str, message_id: str) -> Sequence[ImagePosted]:
         """Return the images of one message, including those recorded just before the call. Raises Unavailable."""
+        ...
+
+    async def read_message(self, guild_id: str, message_id: str) -> Sequence[KnownImage]:
+        """Return all that is known about the images of one message, including what was recorded just before the call.
+
+        Removed images are among them, with what is left of them. Raises Unavailable.
+        """
+        ...
+
+    def list_hidden(self, *, before: datetime) -> AsyncIterator[ImageHidden]:
+        """Yield the images of all guilds that are hidden now and not removed, if they were hidden before a time, oldest first.
+
+        Each is yielded as the fact that hides it. Raises Unavailable.
+        """
         ...
 
     def of_guild(

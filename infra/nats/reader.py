@@ -14,7 +14,7 @@ from datetime import datetime
 from email.header import Header, decode_header
 from secrets import token_hex
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -29,12 +29,25 @@ from nats.js.errors import NotFoundError
 
 from contracts.envelope import Origin, parse_origin, parse_payload
 from contracts.errors import Malformed, Unavailable
-from contracts.events import Fact, ImagePosted
-from contracts.subjects import IMAGES, guild_filter, is_subject_of, parse_subject, posts_of_message_filter, subject_of
+from contracts.events import Fact, ImageHidden, ImagePosted, ImageShown, ImageTurn
+from contracts.ports import KnownImage, build_known_images, is_hidden_by
+from contracts.subjects import (
+    IMAGES,
+    guild_filter,
+    images_of_message_filter,
+    is_subject_of,
+    kind_filter,
+    parse_subject,
+    posts_of_message_filter,
+    subject_of,
+    turns_of_message_filter,
+)
 from infra.nats.connection import hold_subscription, translate_outages
 from infra.tasks import raise_if_cancelled
 
 log = structlog.get_logger()
+
+T = TypeVar("T", bound=ImageTurn)
 
 FETCH_BATCH_MESSAGES = 256
 UNUSED_READER_S = 30
@@ -466,6 +479,36 @@ class LogPosts:
         with translate_outages():
             facts, _ = await read_facts(self._js, IMAGES, [posts_of_message_filter(guild_id, message_id)])
         return [fact for fact in facts if isinstance(fact, ImagePosted)]
+
+    async def read_message(self, guild_id: str, message_id: str) -> list[KnownImage]:
+        """Takes one request for a message without images."""
+        with translate_outages():
+            facts, _ = await read_facts(self._js, IMAGES, [images_of_message_filter(guild_id, message_id)])
+            if facts:
+                turns, _ = await read_facts(self._js, IMAGES, [turns_of_message_filter(guild_id, message_id)])
+                facts += turns
+        return build_known_images(facts)
+
+    async def list_hidden(self, *, before: datetime) -> AsyncIterator[ImageHidden]:
+        """Reads every fact that hides or shows an image, and looks those up that are left: the others cost no request."""
+        hidden = await self._read_latest_turns(ImageHidden)
+        shown = await self._read_latest_turns(ImageShown)
+        for image, turn in sorted(hidden.items(), key=lambda each: each[1].hidden_at):
+            if turn.hidden_at < before and (image not in shown or shown[image].rank < turn.rank):
+                known = {each.image_id: each for each in await self.read_message(turn.guild_id, turn.message_id)}.get(turn.image_id)
+                if known is not None and is_hidden_by(known, turn):
+                    yield turn
+
+    async def _read_latest_turns(self, kind: type[T]) -> dict[tuple[str, ...], T]:
+        """Return the last fact of a kind about each image, by the key of the image's post."""
+        latest: dict[tuple[str, ...], T] = {}
+        async with aclosing(read_entries(self._client, IMAGES, kind_filter(kind))) as entries:
+            async for entry in entries:
+                recorded = decode_entry_or_warn(entry)
+                if recorded is not None and isinstance(turn := recorded.fact, kind):
+                    known = latest.setdefault(turn.key[:-1], turn)
+                    latest[turn.key[:-1]] = max(known, turn, key=lambda each: each.rank)
+        return latest
 
     async def of_guild(
         self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None

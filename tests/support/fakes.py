@@ -16,8 +16,10 @@ from contracts.events import (
     AlertSet,
     Fact,
     ImageFact,
+    ImageHidden,
     ImagePosted,
     ImageRemoved,
+    ImageTurn,
     Quad,
     SearchAnswered,
 )
@@ -30,11 +32,14 @@ from contracts.ports import (
     Document,
     F,
     Fingerprint,
+    KnownImage,
     Overview,
     PrintComparison,
     QueryFingerprint,
     SearchStep,
     StateEntry,
+    build_known_images,
+    is_hidden_by,
 )
 from contracts.subjects import subject_of
 
@@ -138,6 +143,17 @@ class MemoryPosts:
 
     async def of_message(self, guild_id: str, message_id: str) -> list[ImagePosted]:
         return [post for post in self._posts() if (post.guild_id, post.message_id) == (guild_id, message_id)]
+
+    async def read_message(self, guild_id: str, message_id: str) -> list[KnownImage]:
+        about = (fact for fact in self._journal.facts if isinstance(fact, ImagePosted | ImageTurn | ImageRemoved))
+        return build_known_images(fact for fact in about if (fact.guild_id, fact.message_id) == (guild_id, message_id))
+
+    async def list_hidden(self, *, before: datetime) -> AsyncIterator[ImageHidden]:
+        hidden = (fact for fact in self._journal.facts if isinstance(fact, ImageHidden) and fact.hidden_at < before)
+        for fact in sorted(hidden, key=lambda each: each.hidden_at):
+            known = {each.image_id: each for each in await self.read_message(fact.guild_id, fact.message_id)}.get(fact.image_id)
+            if known is not None and is_hidden_by(known, fact):
+                yield fact
 
     async def of_guild(
         self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None

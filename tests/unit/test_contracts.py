@@ -8,7 +8,7 @@ import pytest
 
 from contracts.envelope import Origin, build_headers, parse_origin, parse_payload
 from contracts.errors import Malformed
-from contracts.events import FACTS, DiscordFile, ImageEmbedded, ImagePosted
+from contracts.events import FACTS, DiscordFile, ImageEmbedded, ImageHidden, ImagePosted, RemovalRequested
 from contracts.events.base import Fact, is_web_address
 from contracts.subjects import (
     BACKFILLS,
@@ -292,3 +292,26 @@ def test_interaction_tokens_are_not_in_the_repr() -> None:
     from contracts.events import DiscordReply
 
     assert "s3cret" not in repr(DiscordReply(application_id="1", token="s3cret"))
+
+
+def request_removal(**fields: object) -> RemovalRequested:
+    values = {"guild_id": "7", "removal_id": "r", "target": "9", "cause": "deleted", "requested_at": MOMENT}
+    return RemovalRequested(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def test_a_removal_that_an_older_version_requested_is_read() -> None:
+    old = orjson.loads((GOLDEN / "removal.requested.v1.json").read_bytes())
+    assert parse_payload("removal.requested", 1, old) == request_removal(removal_id="deleted-10", scope="message", target="10")
+
+
+def test_one_image_is_removed_by_its_message() -> None:
+    assert request_removal(scope="image", message_id="10", expired=True).expired
+    for scope, fields in (("image", {}), ("message", {"message_id": "10"}), ("guild", {"expired": True}), ("piece", {})):
+        with pytest.raises(ValueError, match=r"message_id|expired|scope"):
+            request_removal(scope=scope, **fields)
+
+
+@pytest.mark.parametrize("turn", [0, -1, 2**31])
+def test_turns_are_counted_from_one(turn: int) -> None:
+    with pytest.raises(ValueError, match="turn"):
+        ImageHidden(**IMAGE, message_id="10", turn=turn, hidden_at=MOMENT)

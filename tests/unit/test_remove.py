@@ -10,6 +10,7 @@ from contracts.events import Fact, ImagePosted, ImageRemoved, Person, RemovalReq
 from stages.remove import MAX_CLOCK_SKEW, STAGE, Deps, handle
 from tests.support.facts import MOMENT, posted
 from tests.support.fakes import MemoryErasure, MemoryJournal, MemoryPosts
+from tests.support.posts import hidden, removed, shown
 
 
 @pytest.fixture
@@ -63,13 +64,40 @@ async def test_a_tombstone_depends_on_post_and_request_alone(journal: MemoryJour
     assert await handle(event, deps) == facts
 
 
-@pytest.mark.parametrize(("keep", "removed"), [(("1", "2"), []), (("2",), ["1"]), ((), ["1", "2"])])
+@pytest.mark.parametrize(("keep", "gone"), [(("1", "2"), []), (("2",), ["1"]), ((), ["1", "2"])])
 async def test_an_edit_keeps_what_is_still_attached_and_every_embed(
-    journal: MemoryJournal, deps: Deps, keep: tuple[str, ...], removed: list[str]
+    journal: MemoryJournal, deps: Deps, keep: tuple[str, ...], gone: list[str]
 ) -> None:
     for image in ("1", "2", "10-0"):
         await record(journal, image)
-    assert ids(await handle(request("message", "10", removal_id="edited-10-99", keep=keep), deps)) == removed
+    assert ids(await handle(request("message", "10", removal_id="edited-10-99", keep=keep), deps)) == gone
+
+
+async def test_one_image_of_a_message_is_removed(journal: MemoryJournal, deps: Deps) -> None:
+    for image in ("1", "2"):
+        await record(journal, image)
+    [tombstone] = await handle(request("image", "2", message_id="10"), deps)
+    assert tombstone == removed(posted("2"))
+    assert await handle(request("image", "2", message_id="11"), deps) == []
+    assert await handle(request("image", "10", message_id="10"), deps) == []
+
+
+async def test_an_image_expires_only_while_its_message_does_not_show_it(journal: MemoryJournal, deps: Deps) -> None:
+    post, event = await record(journal, "1"), request("image", "1", message_id="10", expired=True)
+    for fact, expected in (
+        (None, []),
+        (hidden(post), [removed(post, expired=True)]),
+        (shown(post), []),
+        (hidden(post, 2), [removed(post, expired=True)]),
+    ):
+        if fact is not None:
+            await journal.record(fact, Origin("m"))
+        assert await handle(event, deps) == expected
+
+
+async def test_a_hidden_image_is_removed_with_its_message(journal: MemoryJournal, deps: Deps) -> None:
+    await journal.record(hidden(await record(journal, "1")), Origin("m"))
+    assert await handle(request("message", "10"), deps) == [removed(posted("1"))]
 
 
 async def test_a_deleted_channel_removes_the_images_of_its_threads(journal: MemoryJournal, deps: Deps) -> None:
