@@ -234,8 +234,8 @@ def use_message_command(world: World, by: Invoker, command: JSON, target: Messag
 
     The bot gets the whole message, whatever its intents are.
     """
-    shown = payloads.message(target, world.cdn.sign)
-    data = _command_fields(command) | {"target_id": shown["id"], "resolved": {"messages": {shown["id"]: shown}}}
+    target_id, shown = str(target.id), payloads.message(target, world.cdn.sign)
+    data = _command_fields(command) | {"target_id": target_id, "resolved": {"messages": {target_id: shown}}}
     return _begin_interaction(world, by, APPLICATION_COMMAND, command["name"], data)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from contracts.errors import MapSeekError
-from infra.sandbox.simulator import channels, client, interactions
+from infra.sandbox.simulator import channels, client, interactions, payloads
 from infra.sandbox.simulator.channels import open_dm_channel
 from infra.sandbox.simulator.client import VisibleAnswer, build_visible_answer
 from infra.sandbox.simulator.commands import CHAT_INPUT_COMMAND, MESSAGE_COMMAND, fill_options
@@ -222,6 +222,28 @@ class MessageActions:
             message.attachments = [each for each in message.attachments if each in attachments]
             message.edited_at = self._world.clock()
         self._world.dispatch_message_event(message, "MESSAGE_UPDATE")
+
+    async def post_payload(
+        self, channel: Channel, fields: JSON, *, by: Member, without: Collection[str] = (), at: datetime | None = None
+    ) -> Message:
+        """Post a message whose payload is that of an empty message with `fields` in place of its own and no fields `without`.
+
+        Nothing is checked, so the payload may be one that no client can read. The gateway, every REST call and every interaction
+        show it exactly so. `upload_file` returns an attachment for `fields`.
+        """
+        message = self._world.new_message(channel, by.user, at)
+        message.replaced, message.removed = dict(fields), frozenset(without)
+        self._world.create_message(message)
+        return message
+
+    async def edit_payload(self, message: Message, fields: JSON, *, without: Collection[str] = ()) -> None:
+        """Edit a message to what `post_payload` would have posted with these fields. Fields of before do not stay."""
+        message.replaced, message.removed = dict(fields), frozenset(without)
+        self._world.dispatch_message_event(message, "MESSAGE_UPDATE")
+
+    def upload_file(self, channel: Channel, name: str, data: bytes) -> JSON:
+        """Upload a file to a channel without a message, and return its attachment object, with a URL that is signed now."""
+        return payloads.attachment(self._world.upload(f"attachments/{channel.id}", name, data), self._world.cdn.sign)
 
     async def delete(self, message: Message) -> None:
         """Delete a message with its files."""

@@ -289,7 +289,8 @@ class Message:
     """A message. `embeds` and `components` are kept as they were sent.
 
     `reference` is the message that it replies to or forwards, and `snapshot` a copy of a forwarded message. `reactions` maps each
-    emoji to the ids of the users who reacted with it.
+    emoji to the ids of the users who reacted with it. Every payload of the message has the fields of `replaced`, which a test gave,
+    in place of its own, and lacks those of `removed`. Its place in the history is that of `id`, whatever the payload says.
     """
 
     id: int
@@ -308,6 +309,8 @@ class Message:
     nonce: str | int | None = None
     kind: int = 0
     deleted: bool = False
+    replaced: JSON = field(default_factory=dict, repr=False)
+    removed: frozenset[str] = frozenset()
 
     @property
     def gone(self) -> bool:

@@ -215,7 +215,12 @@ def message(item: Message, sign: Sign) -> JSON:
         payload |= _reference_fields(item, item.reference, sign)
     if item.interaction is not None:
         payload |= _response_fields(item, item.interaction)
-    return payload
+    return _replace_fields(item, payload)
+
+
+def _replace_fields(item: Message, payload: JSON) -> JSON:
+    """Return a payload of a message with the fields that a test replaced and removed."""
+    return {key: value for key, value in (payload | item.replaced).items() if key not in item.removed}
 
 
 def guild_message(item: Message, sign: Sign) -> JSON:
@@ -224,7 +229,7 @@ def guild_message(item: Message, sign: Sign) -> JSON:
         return message(item, sign)
     payload = message(item, sign) | {"guild_id": str(item.channel.guild.id)}
     author = item.channel.guild.members.get(item.author.id)
-    return payload if author is None else payload | {"member": partial_member(author)}
+    return _replace_fields(item, payload if author is None else payload | {"member": partial_member(author)})
 
 
 def hide_content(payload: JSON) -> JSON:
@@ -232,7 +237,7 @@ def hide_content(payload: JSON) -> JSON:
     hidden = payload | {"content": "", "attachments": [], "embeds": [], "components": []}
     if payload.get("referenced_message"):
         hidden["referenced_message"] = hide_content(payload["referenced_message"])
-    if "message_snapshots" in payload:
+    if payload.get("message_snapshots"):
         hidden["message_snapshots"] = [{"message": hide_content(each["message"])} for each in payload["message_snapshots"]]
     return hidden
 
@@ -244,7 +249,10 @@ def _reference_fields(item: Message, target: Message, sign: Sign) -> JSON:
         reference["guild_id"] = str(target.channel.guild.id)
     if item.snapshot is not None:
         copied = message(item.snapshot, sign)
-        return {"message_reference": reference, "message_snapshots": [{"message": {key: copied[key] for key in _SNAPSHOT_KEYS}}]}
+        return {
+            "message_reference": reference,
+            "message_snapshots": [{"message": {key: copied[key] for key in _SNAPSHOT_KEYS if key in copied}}],
+        }
     there = message(target, sign) if target.id in target.channel.messages else None
     if there is not None:
         there.pop("referenced_message", None)
