@@ -32,10 +32,14 @@ class GuildSettings(Payload):
 
 
 class HighWaterMark(Payload):
-    """Every image of a channel up to this message is recorded. `heard_at` is when the gateway last heard of the channel."""
+    """Every image of a channel after the message `since` and up to `message_id` is recorded, apart from what was back-filled.
+
+    `heard_at` is when the gateway last heard of the channel. Marks of older versions do not have `since`.
+    """
 
     message_id: Snowflake
     heard_at: Instant
+    since: Snowflake | None = None
 
 
 class Backfill(Payload):

@@ -55,7 +55,6 @@ ING_NAMES: Mapping[str, str] = {
     "LOADING": "the name of Discord's message flag",
     "MAX_ACK_PENDING": "the name of JetStream's limit",
     "configure_logging": "a word of the trade",
-    "filter_remaining": "an adjective",
     "keep_saving": "a verb in the form that keep needs",
     "missing": "an adjective",
     "pending": "JetStream's word",

@@ -23,15 +23,16 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import StateStore
 from contracts.state import ArchiveOwner, update_document
 from contracts.subjects import owner_key
-from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentDeletions
+from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentChanges
 from infra.discord.cogs.alerts import AlertCommands
 from infra.discord.cogs.archive import ArchiveCommands
 from infra.discord.cogs.buttons import AnswerButtons
 from infra.discord.cogs.catchup import CatchUp
 from infra.discord.cogs.errors import CommandErrors
 from infra.discord.cogs.find import FindCommands, FindTextCommand
-from infra.discord.cogs.listener import DeletionListener, HistoryAccessListener, LeftGuildCheck, PostListener
+from infra.discord.cogs.listener import DeletionListener, HistoryAccessListener, LeftGuildCheck, PostListener, find_channel
 from infra.discord.cogs.privacy import PrivacyCommands
+from infra.discord.pictures import find_message_id
 from infra.discord.recorder import Recorder
 from infra.discord.rest.rate_limit import RequestBudget, limit_client
 from infra.discord.services import GatewayPorts, GuildSettingsStore, Services
@@ -150,6 +151,14 @@ class GatewayClient(commands.InteractionBot):
         self._state = state
         self._on_connected = on_connected
         self._on_malformed = on_malformed
+        self._connection.parsers["MESSAGE_CREATE"] = self._receive_message
+
+    def _receive_message(self, payload: Any) -> None:
+        """Dispatch a new message as Discord sent it. It is read by us (infra/discord/pictures.py), so disnake need not."""
+        channel = find_channel(self, payload)
+        if channel is not None:
+            channel.last_message_id = find_message_id(payload)
+        self.dispatch("message_payload", payload)
 
     async def login(self, token: str) -> None:
         """Log in. From then on every request keeps to the limits that all processes share. Raises MapSeekError for another bot's
@@ -249,7 +258,7 @@ async def _services(
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
     recorder = Recorder(ports.journal, on_lost, on_lost_fact=marks.note_lost)
-    return Services(ports, recorder, guilds, channels, forgotten_members, marks, RecentDeletions(), cdn_origins=cdn_origins)
+    return Services(ports, recorder, guilds, channels, forgotten_members, marks, RecentChanges(), cdn_origins=cdn_origins)
 
 
 async def _connect(bot: GatewayClient, token: str, endpoint: Endpoint) -> None:

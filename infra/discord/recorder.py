@@ -27,12 +27,16 @@ If it raises Unavailable, it is called again.
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One entry of the queue: a fact to record, a way to find facts, or a call to make when everything before it is done."""
+    """One entry of the queue: a fact to record, a way to find facts, or a call to make when everything before it is done.
+
+    `about` is a post that is lost if the facts cannot be found.
+    """
 
     origin: Origin | None = None
     fact: Fact | None = None
     find: FindFacts | None = None
     call: Callable[[], None] | None = None
+    about: Fact | None = None
 
 
 def _ignore(_: Fact) -> None:
@@ -75,9 +79,12 @@ class Recorder:
         """Queue a removal, however many posts wait. It comes after the posts that it removes."""
         self._queue.put_nowait(_Work(origin, fact=fact))
 
-    def add_lookup(self, find: FindFacts, origin: Origin) -> None:
-        """Queue a search for facts, which runs when everything added before is in the log."""
-        self._queue.put_nowait(_Work(origin, find=find))
+    def add_lookup(self, find: FindFacts, origin: Origin, *, about: Fact | None = None) -> None:
+        """Queue a search for facts, which runs when everything added before is in the log.
+
+        `about` is a post that counts as lost if the search fails.
+        """
+        self._queue.put_nowait(_Work(origin, find=find, about=about))
 
     def add_callback(self, call: Callable[[], None]) -> None:
         """Call when everything added before is recorded or lost.
@@ -125,16 +132,20 @@ class Recorder:
         return self._queue.qsize() >= self._backlog
 
     async def _work(self, work: _Work, origin: Origin) -> None:
-        facts = [work.fact] if work.fact is not None else await self._look_up(work.find) if work.find is not None else []
+        facts = (
+            [work.fact] if work.fact is not None else await self._look_up(work.find, work.about) if work.find is not None else []
+        )
         for fact in facts:
             await self._record(fact, origin)
 
-    async def _look_up(self, find: FindFacts) -> Sequence[Fact]:
+    async def _look_up(self, find: FindFacts, about: Fact | None) -> Sequence[Fact]:
         try:
             return await self._retry_while_unavailable(find)
         except Exception:
-            log.exception("removal_lost")
+            log.exception("change_lost")
             self._on_lost()
+            if about is not None:
+                self._on_lost_fact(about)
             return []
 
     async def _record(self, fact: Fact, origin: Origin) -> None:

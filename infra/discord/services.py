@@ -8,7 +8,7 @@ from contracts.events import AlertSet, SearchAnswered
 from contracts.ports import Alerts, Journal, OverviewReader, Posts, StateStore
 from contracts.state import GuildSettings, update_document
 from contracts.subjects import SETTINGS, settings_key
-from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentDeletions
+from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentChanges
 from infra.discord.ask.quotas import Quotas
 from infra.discord.recorder import Recorder
 
@@ -70,6 +70,6 @@ class Services:
     watched: frozenset[str] | None
     forgotten_members: ForgottenMembers
     marks: HighWaterMarks
-    recent_deletions: RecentDeletions
+    recent_changes: RecentChanges
     quotas: Quotas = field(default_factory=Quotas)
     cdn_origins: frozenset[str] = frozenset()

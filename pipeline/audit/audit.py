@@ -10,6 +10,7 @@ from pathlib import Path
 from contracts.ports import Catalogue, StateStore
 from infra.blobs.files import FileBlobStore
 from infra.discord.rest.client import RestClient
+from infra.nats.reader import LogPosts
 from pipeline.audit import checks
 from pipeline.audit.blobs import BlobFindings, compare_blobs
 from pipeline.audit.chain import (
@@ -133,7 +134,9 @@ async def _read_discord(sources: Sources) -> tuple[DiscordFindings, RequestedRem
         return seen, RequestedRemovals()
     sources.report_progress("Discord")
     posted = await read_posted_images(scope.client, scope.guild)
-    found = compare_discord(sources.rest, sources.state, sources.channels, posted, utc_now, guild=scope.guild)
+    found = compare_discord(
+        sources.rest, sources.state, sources.channels, LogPosts(scope.client), posted, utc_now, guild=scope.guild
+    )
     async for difference in found:
         seen.add(difference)
     return seen, await read_removals(scope.client, posted)

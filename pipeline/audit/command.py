@@ -139,8 +139,8 @@ async def sync_channel(settings: Settings, channel: str, out: Console, err: Cons
         with err.status(escape_markup(escape_controls(f"reading channel {channel} ..."))):
             posted = await read_posted_images(look.client)
             guild = await find_guild_of_channel(look.rest, posted, channel)
-            found = compare_discord(look.rest, look.state, settings.channels, posted, utc_now, guild=guild, channel=channel)
             posts = LogPosts(look.client)
+            found = compare_discord(look.rest, look.state, settings.channels, posts, posted, utc_now, guild=guild, channel=channel)
             async for difference in found:
                 if difference.unreadable:
                     raise MapSeekError(f"The bot may not read channel {channel}: grant it Read Message History there.")

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any
 
-from contracts.errors import MapSeekError, Retry
-from contracts.ports import StateStore
+from contracts.errors import MapSeekError, Retry, format_count
+from contracts.ports import Posts, StateStore
 from infra.discord.gateway import claim_archive
 from infra.discord.rest.client import RestClient
 from infra.discord.rest.compare import ChannelDifference, compare_guild, read_watch_state
@@ -19,6 +19,7 @@ async def compare_discord(
     rest: RestClient,
     state: StateStore,
     channels: frozenset[str],
+    posts: Posts,
     posted: PostedImages,
     now: Callable[[], datetime],
     *,
@@ -37,7 +38,7 @@ async def compare_discord(
         guilds = {guild} if guild is not None else posted.keys() | watching.known_guilds
         for guild_id in sorted(each for each in guilds if each.isdigit()):
             only = None if channel is None else int(channel)
-            async for difference in compare_guild(rest, bot, watching, guild_id, posted.get(guild_id, {}), until, only):
+            async for difference in compare_guild(rest, bot, watching, posts, guild_id, posted.get(guild_id, {}), until, only):
                 yield difference
     except Retry as error:
         raise MapSeekError(f"{error}: try again later, or leave out Discord with --no-discord.") from None
@@ -72,6 +73,8 @@ class DiscordFindings:
         self.guilds: dict[str, str] = {}
         self.missed: dict[str, list[str]] = {}
         self.gone: dict[str, list[str]] = {}
+        self.shown_again: dict[str, list[str]] = {}
+        self.unread: dict[str, int] = {}
         self.unreadable: list[str] = []
 
     def add(self, difference: ChannelDifference) -> None:
@@ -82,13 +85,20 @@ class DiscordFindings:
         self.guilds[channel] = difference.guild_id
         self.missed.setdefault(channel, []).extend(post.image_id for post in difference.missed)
         self.gone.setdefault(channel, []).extend(difference.gone)
+        self.shown_again.setdefault(channel, []).extend(difference.shown_again)
+        if difference.unread:
+            self.unread[channel] = self.unread.get(channel, 0) + len(difference.unread)
         if difference.unreadable:
             self.unreadable.append(f"{difference.name} ({channel})" if channel else f"the whole guild {difference.guild_id}")
 
     @property
     def notes(self) -> list[str]:
         """Sentences about what could not be read."""
-        return [f"Discord does not show {place}: grant the bot Read Message History there." for place in self.unreadable]
+        unreadable = [f"Discord does not show {place}: grant the bot Read Message History there." for place in self.unreadable]
+        return unreadable + [
+            f"{format_count(count, 'message')} in {self.names[channel]} cannot be read: see `mapseek failures list --stage record`."
+            for channel, count in self.unread.items()
+        ]
 
     def find_gaps(self, posted: ImageIds, removed: ImageIds, removals: RequestedRemovals) -> list[Gap]:
         """Return the differences that are gaps, without those that were recorded or removed by now or are about to be removed."""
@@ -97,6 +107,9 @@ class DiscordFindings:
             if missed := [each for each in self.missed[channel] if each not in posted and each not in removed]:
                 what = f"on Discord in {name}, but not in the log"
                 found.append(Gap("not-posted", what, tuple(missed), (_format_sync(channel),)))
+            if again := [each for each in self.shown_again[channel] if each not in removed]:
+                what = f"on Discord in {name}, but hidden in the log, or not marked there as it is now"
+                found.append(Gap("hidden", what, tuple(again), (_format_sync(channel),)))
             gone = [each for each in self.gone[channel] if each not in removed and each not in removals.pending]
             found += self._find_gone(channel, gone, removals)
         return found

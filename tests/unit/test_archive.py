@@ -9,15 +9,17 @@ import pytest
 
 from contracts.envelope import Origin
 from contracts.errors import Retry
-from contracts.events import DiscordFile, ImagePosted, Person
+from contracts.events import DiscordFile, ImagePosted, Person, RemovalRequested
+from contracts.ports import KnownImage
 from contracts.state import Backfill, GuildSettings, update_document
 from infra.discord.archive.backfill import BackfillRunner, HistoryPage
 from infra.discord.archive.backfill_view import MAX_FIELD_LENGTH, clip_lines, estimate_progress, render_cells
+from infra.discord.archive.changes import build_deletion_removals, list_changes
 from infra.discord.archive.history import UnreadableHistory
 from infra.discord.archive.intake import with_watched, without_watched
-from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentDeletions
-from infra.discord.archive.changes import build_deletion_removals, build_edit_removals
+from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentChanges
 from infra.discord.cogs.archive import merge_settings
+from infra.discord.pictures import PostedMessage, ShownPicture
 from infra.discord.recorder import Recorder
 from tests.support.fakes import MemoryJournal, MemoryState
 from tests.support.gateway import run_recorder
@@ -35,8 +37,7 @@ def build_post(image_id: str, message_id: str = "3", **fields: Any) -> ImagePost
         posted_at=NOW,
         filename="map.png",
         message_link="https://discord.com/channels/1/2/3",
-        source=DiscordFile(url="https://cdn.discordapp.com/a.png"),
-        **{"channel_id": "2", **fields},
+        **{"source": DiscordFile(url="https://cdn.discordapp.com/a.png"), "channel_id": "2", **fields},
     )
 
 
@@ -58,40 +59,98 @@ async def test_forgotten_members_stay_forgotten_after_a_restart() -> None:
         assert not each.covers(2, 4, NOW)
 
 
-def test_posts_deleted_recently_are_filtered_out() -> None:
-    recently = RecentDeletions()
-    posts = [build_post("10"), build_post("11", "6"), build_post("12", "7"), build_post("13", "7"), build_post("7-0", "7")]
-    recently.note_message(6)
-    recently.note_edit(7, ["12"])
-    assert list_ids(recently.filter_remaining(posts)) == ["10", "12", "7-0"]
+def build_message(message_id: int = 3, *addresses: str, read_at: float = 0, by_person: bool = True) -> PostedMessage:
+    pictures = tuple(ShownPicture(each, f"{message_id}-{each}", f"https://a.example/{each}", each) for each in addresses)
+    return PostedMessage(message_id, Person(id="4", name="Steve"), by_person, edited=False, pictures=pictures, read_at=read_at)
+
+
+def test_a_message_is_taken_as_it_was_last_heard_of() -> None:
+    recently = RecentChanges()
+    old, edited, later = (build_message(3, name, read_at=at) for at, name in enumerate("abc"))
+    assert recently.choose_newest(old) == old
+    recently.note_edit(edited)
+    assert [recently.choose_newest(each) for each in (old, edited, later)] == [edited, edited, later]
+    recently.note_message(3)
+    recently.note_edit(edited)
+    assert [recently.choose_newest(each) for each in (old, edited, later)] == [None, None, None]
+    assert (recently.is_deleted(3), recently.is_deleted(4)) == (True, False)
 
 
 def test_a_deleted_channel_covers_its_threads_but_a_deleted_message_does_not_cover_its_thread() -> None:
-    recently = RecentDeletions()
+    recently = RecentChanges()
     recently.note_message(20)
     recently.note_channel(30)
-    posts = [
-        build_post("10", channel_id="20"),
-        build_post("11", channel_id="31", thread_of="30"),
-        build_post("12", channel_id="30"),
-    ]
-    assert list_ids(recently.filter_remaining(posts)) == ["10"]
+    assert [recently.covers_channel(*place) for place in ((20, None), (31, "30"), (30, None))] == [False, True, True]
 
 
 def test_only_the_latest_deletions_are_kept() -> None:
-    recently = RecentDeletions(kept=2)
+    recently = RecentChanges(kept=2)
     for message_id in (1, 2, 3):
         recently.note_message(message_id)
-    assert list_ids(recently.filter_remaining([build_post(str(number), str(number)) for number in (1, 2, 3)])) == ["1"]
+    assert [recently.is_deleted(each) for each in (1, 2, 3)] == [False, True, True]
 
 
-def test_an_edit_removes_dropped_attachments_but_never_embeds() -> None:
-    known = [build_post("10"), build_post("11"), build_post("3-0")]
-    (removal,) = build_edit_removals(known, {"11"}, NOW)
-    assert (removal.scope, removal.target, removal.keep) == ("message", "3", ("11", "3-0"))
-    assert build_edit_removals(known, {"10", "11"}, NOW) == []
-    assert build_edit_removals([], set(), NOW) == []
-    assert build_edit_removals(known, {"10"}, NOW)[0].removal_id != removal.removal_id
+def known(post: ImagePosted, **fields: Any) -> KnownImage:
+    return KnownImage(post.image_id, post, **fields)
+
+
+def describe_changes(
+    message: PostedMessage, shown: Sequence[ImagePosted], *log: KnownImage
+) -> list[tuple[str, str] | tuple[str, str, int]]:
+    return [
+        (fact.name, fact.target, fact.removal_id)
+        if isinstance(fact, RemovalRequested)
+        else (fact.name, fact.image_id)
+        if isinstance(fact, ImagePosted)
+        else (fact.name, fact.image_id, fact.turn)
+        for fact in list_changes(message, shown, log, NOW)
+    ]
+
+
+def from_url(image_id: str, url: str, **fields: Any) -> ImagePosted:
+    return build_post(image_id, source=DiscordFile(url=url), **fields)
+
+
+A, B = from_url("3-aa", "https://e.org/a.png"), from_url("3-bb", "https://e.org/b.png")
+FILE = from_url("10", "https://cdn.discordapp.com/attachments/2/10/m.png?ex=1&is=1&hm=1&")
+
+
+@pytest.mark.parametrize(
+    ("shown", "log", "by_person", "changes"),
+    [
+        ([A], [], True, [("posted", "3-aa")]),
+        ([A], [known(A)], True, []),
+        ([B], [known(A)], True, [("posted", "3-bb"), ("hidden", "3-aa", 1)]),
+        ([], [known(A, hidden=True, turn=1)], True, []),
+        ([A], [known(A, hidden=True, turn=1)], True, [("shown", "3-aa", 1)]),
+        ([], [known(A, turn=1)], True, [("hidden", "3-aa", 2)]),
+        ([from_url("3-aa", "https://e.org/a.png", spoiler=True)], [known(A, turn=1)], True, [("shown", "3-aa", 2)]),
+        # An attachment: gone for good from a person's message, not from a bot's, and never while it is shown in another way.
+        ([], [known(FILE)], True, [("requested", "10", "dropped-10")]),
+        ([], [known(FILE)], False, [("hidden", "10", 1)]),
+        ([from_url("3-10", "https://media.discordapp.net/attachments/2/10/m.png?ex=9")], [known(FILE)], True, []),
+        # Old logs know an embed by its place, and Discord's copy of it.
+        (
+            [A],
+            [known(from_url("3-0", "https://images-ext-1.discordapp.net/external/x-Y_1/https/e.org/a.png"))],
+            True,
+            [],
+        ),
+        ([A], [KnownImage("3-aa", None, removed=True)], True, []),
+        ([A], [KnownImage("3-aa", None, removed=True, expired=True)], True, [("posted", "3-aa-2")]),
+        ([A], [KnownImage("3-aa", None, removed=True, expired=True), known(from_url("3-aa-2", "https://e.org/a.png"))], True, []),
+        (
+            [A],
+            [KnownImage(each, None, removed=True, expired=True) for each in ("3-aa", "3-aa-2")],
+            True,
+            [("posted", "3-aa-3")],
+        ),
+    ],
+)
+def test_the_log_comes_to_know_exactly_what_a_message_shows(
+    shown: list[ImagePosted], log: list[KnownImage], by_person: bool, changes: list[Any]
+) -> None:
+    assert describe_changes(build_message(by_person=by_person), shown, *log) == changes
 
 
 def test_the_deletion_of_an_unknown_message_is_no_fact() -> None:
@@ -187,7 +246,8 @@ def test_the_progress_bar_is_full_only_at_the_end() -> None:
 class FakeHistory:
     """The history of some channels, in pages of two messages. `channels` has the message ids; each message has one image."""
 
-    def __init__(self, channels: dict[str, list[int]]) -> None:
+    def __init__(self, channels: dict[str, list[int]], recorder: Recorder) -> None:
+        self.recorder = recorder
         self.channels = channels
         self.failures: list[Exception] = []
         self.requests: list[tuple[str, int]] = []
@@ -199,8 +259,9 @@ class FakeHistory:
         if channel_id not in self.channels:
             raise UnreadableHistory
         found = [each for each in self.channels[channel_id] if after < each <= until][:2]
-        posts = [build_post(f"{channel_id}{each}", str(each)) for each in found]
-        return HistoryPage(len(found), found[-1] if found else None, posts, more=len(found) == 2)
+        for each in found:
+            self.recorder.add(build_post(f"{channel_id}{each}", str(each)), Origin("test"))
+        return HistoryPage(len(found), found[-1] if found else None, len(found), more=len(found) == 2)
 
 
 @pytest.fixture
@@ -217,7 +278,7 @@ async def ignore_progress(_: Backfill) -> None:
 
 async def test_a_backfill_reads_every_source_and_names_the_unreadable_ones(recording: tuple[Recorder, MemoryJournal]) -> None:
     recorder, journal = recording
-    pages = FakeHistory({"100": [1, 2, 3, 1001], "300": [4]})
+    pages = FakeHistory({"100": [1, 2, 3, 1001], "300": [4]}, recorder)
     pages.failures = [Retry("Discord is slow")]
     runner = BackfillRunner(MemoryState(), pages, recorder, first_wait_s=0.01)
     done = await runner.run("key", build_backfill(sources=("100", "200", "300")), ignore_progress)
@@ -233,7 +294,7 @@ async def test_a_position_is_saved_only_after_its_page_is_in_the_log(recording: 
     async def note_progress(each: Backfill) -> None:
         seen.append((each.images, len(journal.facts)))
 
-    await BackfillRunner(state, FakeHistory({"100": [1, 2, 3, 4, 5], "200": []}), recorder).run(
+    await BackfillRunner(state, FakeHistory({"100": [1, 2, 3, 4, 5], "200": []}, recorder), recorder).run(
         "key", build_backfill(), note_progress
     )
     assert seen == [(2, 2), (4, 4), (5, 5), (5, 5)]
@@ -241,7 +302,7 @@ async def test_a_position_is_saved_only_after_its_page_is_in_the_log(recording: 
 
 async def test_a_paused_backfill_is_resumed_where_it_stopped(recording: tuple[Recorder, MemoryJournal]) -> None:
     recorder, journal = recording
-    state, pages = MemoryState(), FakeHistory({"100": [1, 2, 3, 4, 5], "200": []})
+    state, pages = MemoryState(), FakeHistory({"100": [1, 2, 3, 4, 5], "200": []}, recorder)
 
     async def pause(each: Backfill) -> None:
         await update_document(state, "key", Backfill, lambda stored: (stored or each).model_copy(update={"state": "paused"}))

@@ -15,6 +15,7 @@ from infra.discord.ask.parse import MAX_QUERY_PICTURES, picture_from_attachment,
 from infra.discord.cogs.buttons import HANDLED_KINDS, is_outdated
 from infra.discord.cogs.errors import format_error
 from infra.discord.cogs.find import expand_category
+from infra.discord.pictures import list_pictures
 from infra.discord.translate import MAX_PIECES, query_from_interaction, require_guild_member
 from infra.discord.wording import localize
 from tests.support.payloads import (
@@ -26,7 +27,6 @@ from tests.support.payloads import (
     OPEN,
     SECRET,
     STAFF,
-    Json,
     attachment,
     member_payload,
     message_payload,
@@ -85,40 +85,18 @@ def test_a_server_without_the_bot_cannot_be_searched(state: Any) -> None:
     assert str(caught.value) == localize("de", "asking-not-here")
 
 
-def message(guild: disnake.Guild, attachments: list[Json], embeds: list[Json] | None = None, **fields: Any) -> disnake.Message:
-    payload: Any = message_payload(attachments, embeds, **fields)
-    place: Any = guild.get_channel(OPEN)
-    return disnake.Message(state=guild._state, channel=place, data=payload)
-
-
-def test_a_messages_pictures_are_attached_embedded_or_forwarded(guild: disnake.Guild) -> None:
-    embed = {"type": "image", "thumbnail": {"url": "https://a.example/b.png", "proxy_url": "https://p.example/b.png"}}
-    forwarded = {
-        "message": {
-            "type": 0,
-            "content": "",
-            "mentions": [],
-            "embeds": [],
-            "attachments": [attachment(9, filename="forwarded.png"), attachment(8)],
-            "timestamp": "2024-03-01T00:00:00+00:00",
-            "edited_timestamp": None,
-        }
-    }
-    shown = pictures_from_message(
-        message(guild, [attachment(7), attachment(8, content_type="text/plain")], [embed], message_snapshots=[forwarded])
-    )
-    assert [(each.filename, each.source.attachment_id) for each in shown] == [
-        ("map.png", "7"),
-        ("forwarded.png", "9"),
-        ("map.png", "8"),
-        ("b.png", f"{MESSAGE}-0"),
+def test_the_pictures_of_a_message_are_asked_about_as_files_of_that_message() -> None:
+    shown = pictures_from_message(OPEN, MESSAGE, list_pictures(message_payload([attachment(7, flags=8), attachment(9)])))
+    assert [(each.filename, each.source.attachment_id, each.spoiler) for each in shown] == [
+        ("map.png", "7", True),
+        ("map.png", "9", False),
     ]
     assert {(each.source.channel_id, each.source.message_id) for each in shown} == {(str(OPEN), str(MESSAGE))}
 
 
-def test_only_so_many_pictures_are_asked_about(guild: disnake.Guild) -> None:
-    shown = pictures_from_message(message(guild, [attachment(number) for number in range(1, 14)]))
-    assert len(shown) == MAX_QUERY_PICTURES
+def test_only_so_many_pictures_are_asked_about() -> None:
+    pictures = list_pictures(message_payload([attachment(number) for number in range(1, 14)]))
+    assert len(pictures_from_message(OPEN, MESSAGE, pictures)) == MAX_QUERY_PICTURES
 
 
 def test_an_attached_picture_is_of_no_message(state: Any) -> None:

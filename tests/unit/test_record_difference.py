@@ -1,5 +1,6 @@
 """`mapseek sync`: what is recorded and counted of the difference between Discord and the log."""
 
+from contracts.events import ImageHidden
 from infra.discord.rest.compare import ChannelDifference, record_difference
 from tests.support.facts import MOMENT, posted
 from tests.support.fakes import MemoryJournal, MemoryPosts
@@ -9,9 +10,10 @@ async def test_only_facts_that_were_not_recorded_before_are_counted() -> None:
     journal = MemoryJournal()
     missed, known = posted("1"), posted("2").model_copy(update={"message_id": "11"})
     other = posted("3").model_copy(update={"message_id": "12"})
+    hidden = ImageHidden(**other.identity, message_id="12", turn=1, hidden_at=MOMENT)
     differences = (
         ChannelDifference("7", "8", missed=(missed, known, other)),
-        ChannelDifference("7", "8", deleted=(11,), edited={12: frozenset()}, gone=("2", "3")),
+        ChannelDifference("7", "8", deleted=(11,), changes=(hidden,), gone=("2", "3")),
         ChannelDifference("7", "8", gone=("1", "2", "3"), vanished=True),
     )
 

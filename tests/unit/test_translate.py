@@ -10,8 +10,8 @@ from contracts.events import DiscordFile, ImagePosted
 from contracts.subjects import subject_of
 from infra.discord.archive.intake import is_listed
 from infra.discord.gateway import DISCORD, parse_discord_json
-from infra.discord.rest.client import find_image_url
-from infra.discord.translate import facts_from_message, list_embed_images
+from infra.discord.pictures import find_picture, list_pictures, read_message
+from infra.discord.translate import posts_from_message
 from infra.nats.reader import decode_fact, encode_body
 from tests.support.payloads import GUILD_PAYLOAD, MEMBER, MESSAGE, OPEN, Json, attachment, message_payload, user
 
@@ -35,9 +35,8 @@ def guild(state: Any) -> disnake.Guild:
 def build_facts(
     guild: disnake.Guild, *attachments: Json, embeds: list[Json] | None = None, channel_id: int = OPEN
 ) -> list[ImagePosted]:
-    payload: Any = message_payload(list(attachments), embeds)
-    place: Any = guild.get_channel_or_thread(channel_id)
-    return facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
+    payload = message_payload(list(attachments), embeds)
+    return posts_from_message(read_message(payload), guild.get_channel_or_thread(channel_id))
 
 
 def test_the_fact_of_an_attachment_has_all_its_fields(guild: disnake.Guild) -> None:
@@ -75,15 +74,19 @@ def test_each_of_eleven_attachments_becomes_a_fact(guild: disnake.Guild) -> None
     [
         ("image/webp", "anything", True),
         ("IMAGE/PNG", "anything", True),
-        ("text/plain; charset=utf-8", "map.png", False),
-        ("video/mp4", "map.gif", False),
+        ("text/plain; charset=utf-8", "map.png", True),
+        ("application/octet-stream", "map.JPG", True),
+        ("video/mp4", "map.gif", True),
+        ("text/plain; charset=utf-8", "map.txt", False),
+        ("video/mp4", "map", False),
         (None, "map.JPEG", True),
         (None, "map.webp", True),
+        (None, "IMG_0001.HEIC", True),
         (None, "map.schematic", False),
         (None, "png", False),
     ],
 )
-def test_content_type_or_filename_decides_what_is_an_image(
+def test_content_type_or_suffix_is_enough_to_fetch_a_file(
     guild: disnake.Guild, content_type: str | None, filename: str, is_posted: bool
 ) -> None:
     assert len(build_facts(guild, attachment(1, content_type=content_type, filename=filename))) == is_posted
@@ -103,12 +106,15 @@ def test_pictures_of_embeds_become_facts(guild: disnake.Guild) -> None:
         },
         {"type": "article", "thumbnail": {"url": "https://a.example/logo.png", "proxy_url": "https://p.example/logo.png"}},
     ]
-    big, link = build_facts(guild, embeds=embeds)
-    assert (big.image_id, big.filename, big.width, big.height) == (f"{MESSAGE}-1", "big.png", 9, 8)
+    big, link, logo = build_facts(guild, embeds=embeds)
+    assert (big.filename, big.width, big.height) == ("big.png", 9, 8)
     assert big.source == DiscordFile(
-        url="https://p.example/x/big.png", channel_id="201", message_id=str(MESSAGE), attachment_id=f"{MESSAGE}-1"
+        url="https://p.example/x/big.png", channel_id="201", message_id=str(MESSAGE), attachment_id=big.image_id
     )
-    assert (link.image_id, link.source.url, link.width, link.height) == (f"{MESSAGE}-2", "https://a.example/b.png", None, None)
+    assert (link.source.url, link.width, link.height) == ("https://a.example/b.png", None, None)
+    assert logo.filename == "logo.png"
+    assert len({big.image_id, link.image_id, logo.image_id}) == 3
+    assert all(each.image_id.startswith(f"{MESSAGE}-") for each in (big, link, logo))
 
 
 @pytest.mark.parametrize(
@@ -138,13 +144,10 @@ def build_forward(*attachments: Json, embeds: list[Json] | None = None) -> Json:
 
 def test_a_forwarded_image_is_a_new_post_of_the_member_who_forwards_it(guild: disnake.Guild) -> None:
     unfolded = {"type": "image", "thumbnail": {"url": "https://a.example/b.png"}}
-    payload: Any = build_forward(attachment(7), attachment(8, content_type="text/plain"), embeds=[unfolded])
-    place: Any = guild.get_channel(OPEN)
-    attached, embedded = facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
+    payload = build_forward(attachment(7), attachment(8, filename="a.txt", content_type="text/plain"), embeds=[unfolded])
+    attached, embedded = posts_from_message(read_message(payload), guild.get_channel(OPEN))
     assert (attached.image_id, attached.message_id, attached.author.name) == (f"{MESSAGE}-7", str(MESSAGE), "Steve")
-    assert (attached.channel_id, embedded.image_id, embedded.filename) == (str(OPEN), f"{MESSAGE}-0", "b.png")
-    assert find_image_url(payload, attached.image_id) == attachment(7)["url"]
-    assert find_image_url(payload, embedded.image_id) == "https://a.example/b.png"
+    assert (attached.channel_id, embedded.filename) == (str(OPEN), "b.png")
 
 
 def test_an_image_in_a_thread_has_the_threads_id_and_link(guild: disnake.Guild) -> None:
@@ -154,8 +157,7 @@ def test_an_image_in_a_thread_has_the_threads_id_and_link(guild: disnake.Guild) 
 
 def test_a_direct_message_has_no_facts(state: Any) -> None:
     place = disnake.DMChannel._from_message(state, 5, MEMBER)
-    message = disnake.Message(state=state, channel=place, data=message_payload([attachment(1)]))
-    assert facts_from_message(message) == []
+    assert posts_from_message(read_message(message_payload([attachment(1)])), place) == []
 
 
 @pytest.mark.parametrize(
@@ -185,17 +187,18 @@ def test_an_embed_whose_address_is_not_of_the_web_shows_no_picture() -> None:
     """A webhook writes its embeds itself."""
     hostile = [{"type": "rich", "image": {"url": url}} for url in ("javascript:alert(1)", "attachment://a.png", "https://a b")]
     proxied = {"type": "rich", "image": {"url": "data:,", "proxy_url": "https://p/a.png"}}
-    embeds = [disnake.Embed.from_dict(embed) for embed in (*hostile, proxied)]
-    assert [(image.position, image.url) for image in list_embed_images(embeds)] == [(3, "https://p/a.png")]
+    assert [picture.url for picture in list_pictures(message_payload(embeds=[*hostile, proxied]))] == ["https://p/a.png"]
 
 
-def test_the_url_of_an_image_is_found_by_its_id() -> None:
-    embeds = [{"type": "rich"}, {"type": "image", "thumbnail": {"url": "https://a/b.png", "proxy_url": "https://p/b.png"}}]
-    payload = message_payload([attachment(7), attachment(8, url="https://cdn/8")], embeds)
-    assert find_image_url(payload, "8") == "https://cdn/8"
-    assert find_image_url(payload, f"{MESSAGE}-1") == "https://p/b.png"
-    assert find_image_url(payload, f"{MESSAGE}-0") is None
-    assert find_image_url(payload, "9") is None
+def test_a_picture_is_found_again_by_its_id_or_its_address() -> None:
+    proxy = "https://images-ext-1.discordapp.net/external/Ab_-1/%3Fsize%3D2/https/a.example/b.png"
+    embeds = [{"type": "rich"}, {"type": "image", "thumbnail": {"url": "https://a.example/b.png?size=2", "proxy_url": proxy}}]
+    fresh = "https://cdn.discordapp.com/attachments/201/8/map.png?ex=2&is=2&hm=2&"
+    attached, linked = pictures = list_pictures(message_payload([attachment(8, url=fresh)], embeds))
+    old_address = fresh.replace("=2", "=1").replace("cdn.discordapp.com", "media.discordapp.net")
+    assert find_picture(pictures, "8", "https://elsewhere/") == find_picture(pictures, "5", old_address) == attached
+    assert find_picture(pictures, f"{MESSAGE}-1", proxy) == find_picture(pictures, linked.image_id, "https://x/") == linked
+    assert find_picture(pictures, f"{MESSAGE}-1", "https://a.example/b.png?size=3") is None
 
 
 def test_names_that_utf_8_cannot_hold_and_names_with_controls_are_recorded(guild: disnake.Guild) -> None:
@@ -206,9 +209,8 @@ def test_names_that_utf_8_cannot_hold_and_names_with_controls_are_recorded(guild
 
 
 def test_an_author_with_half_a_character_in_their_name_is_recorded(guild: disnake.Guild) -> None:
-    payload: Any = message_payload([attachment(7)], None) | {"author": user(global_name=parse_discord_json(rb'"Ste\udc76ve"'))}
-    place: Any = guild.get_channel_or_thread(OPEN)
-    (fact,) = facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
+    payload = message_payload([attachment(7)], None) | {"author": user(global_name=parse_discord_json(rb'"Ste\udc76ve"'))}
+    (fact,) = posts_from_message(read_message(payload), guild.get_channel_or_thread(OPEN))
     assert fact.author.name == r"Ste\udc76ve"
     assert encode_body(fact)
 

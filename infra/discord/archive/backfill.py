@@ -6,7 +6,7 @@ twice, since the log keeps each image once.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,9 +19,7 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
-from contracts.envelope import Origin
 from contracts.errors import Retry, Unavailable
-from contracts.events import ImagePosted
 from contracts.ports import StateStore
 from contracts.state import Backfill, read_document, update_document
 from contracts.subjects import backfill_key, backfills_prefix
@@ -31,11 +29,13 @@ from infra.discord.archive.history import (
     TYPES_WITH_THREADS,
     UnreadableHistory,
     bot_may_read,
+    find_last_id,
     list_archived_threads,
     read_history_page,
 )
 from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake
 from infra.discord.archive.marks import ChannelPlace
+from infra.discord.pictures import find_message_id
 from infra.discord.recorder import Recorder
 from infra.discord.services import Services
 
@@ -54,21 +54,21 @@ STATE_AFTER_ACTION = {"pause": "paused", "resume": "running", "cancel": "cancell
 class HistoryPage:
     """Some messages of a channel.
 
-    `messages` counts them; `last` is the id of the last one, None if there are none; `posts` are their images; `more` says whether
-    more messages may follow.
+    `messages` counts them; `last` is the id of the last one, None if there are none; `images` counts the pictures that they show;
+    `more` says whether more messages may follow.
     """
 
     messages: int
     last: int | None
-    posts: Sequence[ImagePosted]
+    images: int
     more: bool
 
 
 class HistoryReader(Protocol):
-    """Reads the history of channels."""
+    """Reads the history of channels, and adds what it shows to the recorder's queue."""
 
     async def page(self, channel_id: str, after: int, until: int) -> HistoryPage:
-        """Return the messages after one id and up to another, oldest first.
+        """Read the messages after one id and up to another, oldest first.
 
         Raise UnreadableHistory, and Retry for an error that may pass.
         """
@@ -108,16 +108,14 @@ class BackfillRunner:
             page = await self._reader.page(source, int(backfill.position), int(backfill.until))
         except UnreadableHistory:
             log.warning("history_unreadable", channel_id=source, hint="Grant the bot Read Message History.")
-            page, unreadable = HistoryPage(0, None, (), more=False), (*backfill.unreadable, source)
+            page, unreadable = HistoryPage(0, None, 0, more=False), (*backfill.unreadable, source)
         else:
             unreadable = backfill.unreadable
-            for post in page.posts:
-                self._recorder.add(post, Origin(correlation_id=f"message-{post.message_id}"))
         await self._recorder.wait_recorded()
         changes = {
             **_next_position(backfill, page),
             "messages": backfill.messages + page.messages,
-            "images": backfill.images + len(page.posts),
+            "images": backfill.images + page.images,
             "unreadable": unreadable,
             "worked_s": backfill.worked_s + time.monotonic() - started,
         }
@@ -162,25 +160,27 @@ async def list_sources(channel: Any) -> tuple[list[str], list[str]]:
 class GuildHistory:
     """Reads the history of a guild's channels through the bot's client; implements HistoryReader."""
 
-    def __init__(self, bot: commands.InteractionBot, intake: Intake) -> None:
+    def __init__(self, bot: commands.InteractionBot, intake: Intake, clock: Callable[[], float]) -> None:
         self._bot = bot
         self._intake = intake
+        self._clock = clock
         self._archived_threads: dict[str, Any] = {}
 
     async def page(self, channel_id: str, after: int, until: int) -> HistoryPage:
-        """Return the messages after one id and up to another; none if the channel is gone. Raises UnreadableHistory, Retry."""
+        """Record the messages after one id and up to another; none if the channel is gone. Raises UnreadableHistory, Retry."""
+        read_at = self._clock()
         try:
             channel = await self._channel(channel_id)
             found = await read_history_page(channel, after)
         except disnake.NotFound:
-            return HistoryPage(0, None, (), more=False)
+            return HistoryPage(0, None, 0, more=False)
         except (disnake.Forbidden, disnake.InvalidData) as error:
             raise UnreadableHistory from error
         except (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retry(f"Discord did not return a channel's history: {error}") from error
-        wanted = [message for message in found if message.id <= until]
-        posts = [post for message in wanted for post in self._intake.list_images(message)]
-        return HistoryPage(len(wanted), wanted[-1].id if wanted else None, posts, more=len(wanted) == MESSAGES_PER_PAGE)
+        wanted = [message for message in found if find_message_id(message) <= until]
+        last, images = find_last_id(wanted), self._intake.enqueue(channel, wanted, read_at)
+        return HistoryPage(len(wanted), last or None, images, more=len(wanted) == MESSAGES_PER_PAGE and last > after)
 
     async def _channel(self, channel_id: str) -> Any:
         """Return a channel or thread. The client does not hold archived threads, so they are fetched once."""
@@ -205,7 +205,9 @@ class Backfills:
         self._bot = bot
         self._services = services
         self._state = services.ports.state
-        self._runner = BackfillRunner(services.ports.state, GuildHistory(bot, Intake(bot, services)), services.recorder)
+        self._runner = BackfillRunner(
+            services.ports.state, GuildHistory(bot, Intake(bot, services), services.recent_changes.clock), services.recorder
+        )
         self._notices = BackfillMessages(bot, services)
         self._tasks: dict[ChannelPlace, asyncio.Task[None]] = {}
         self._showing: dict[ChannelPlace, asyncio.Task[None]] = {}

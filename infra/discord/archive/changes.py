@@ -1,19 +1,81 @@
-"""Builds the facts that request a removal after a deletion on Discord, without I/O.
+"""Builds the facts that follow from what happened to a message on Discord, without I/O.
 
-A removal's id is made from what was deleted, so that it is recorded once.
+What a message shows is compared with what the log knows of it (`list_changes`). Deletions become requests for a removal, whose id
+is made from what was deleted, so that it is recorded once.
 """
 
-import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
-from contracts.events import ImagePosted, RemovalRequested
+from contracts.events import DiscordFile, ImageHidden, ImagePosted, ImageShown, RemovalRequested
+from contracts.ports import KnownImage
+from infra.discord.pictures import PostedMessage, read_address
 
 
-def is_embed_image(image_id: str) -> bool:
-    """Tell whether an image comes from an embed and is no attachment. Discord removes and restores such images as it likes."""
-    return "-" in image_id
+def list_changes(
+    message: PostedMessage, shown: Sequence[ImagePosted], known: Sequence[KnownImage], now: datetime
+) -> list[ImagePosted | ImageShown | ImageHidden | RemovalRequested]:
+    """List the facts by which the log comes to know exactly what a message shows.
+
+    `shown` are the posts of its pictures, `known` is what the log has about its images. A picture is known by its id or by its
+    address. What is shown no more is hidden, since Discord clears previews and brings them back, and people edit to and fro. Only
+    an attachment that a person took out of their own message is removed: it cannot come back.
+    """
+    facts: list[ImagePosted | ImageShown | ImageHidden | RemovalRequested] = []
+    still_shown: set[str] = set()
+    for post in shown:
+        same = [image for image in known if image.post is not None and not image.removed and _is_same(image.post, post)]
+        still_shown.update(image.image_id for image in same)
+        if not same:
+            facts += _record_new(post, known)
+        elif all(image.hidden for image in same):
+            facts.append(_show(same[0], same[0].turn, post, now))
+        else:
+            changed = (image for image in same if not image.hidden and image.spoiler != post.spoiler)
+            facts += [_show(image, image.turn + 1, post, now) for image in changed]
+    for image in known:
+        if image.post is None or image.removed or image.image_id in still_shown:
+            continue
+        if message.by_person and is_own_attachment(image.image_id):
+            facts.append(build_image_removal(image.post, f"dropped-{image.image_id}", now))
+        elif not image.hidden:
+            facts.append(ImageHidden(**image.post.identity, message_id=image.post.message_id, turn=image.turn + 1, hidden_at=now))
+    return facts
+
+
+def is_own_attachment(image_id: str) -> bool:
+    """Tell whether an image is an attachment of its message, and no embed, component, or part of a forwarded message."""
+    return "-" not in image_id
+
+
+def _is_same(known: ImagePosted, post: ImagePosted) -> bool:
+    return known.image_id == post.image_id or _address_of(known) == _address_of(post)
+
+
+def _address_of(post: ImagePosted) -> str:
+    return read_address(post.source.url) if isinstance(post.source, DiscordFile) else post.image_id
+
+
+def _show(image: KnownImage, turn: int, post: ImagePosted, now: datetime) -> ImageShown:
+    identity = image.post.identity if image.post is not None else post.identity
+    return ImageShown(**identity, message_id=post.message_id, turn=turn, shown_at=now, spoiler=post.spoiler)
+
+
+def _record_new(post: ImagePosted, known: Iterable[KnownImage]) -> list[ImagePosted]:
+    """Return the post of a picture that the log does not know. A picture that was erased for good stays so.
+
+    A picture that was erased because it was not shown for a week, and is shown again, becomes an image of its own.
+    """
+    tombstones = {image.image_id: image for image in known if image.removed}
+    image_id, number = post.image_id, 1
+    while (tombstone := tombstones.get(image_id)) is not None:
+        if not tombstone.expired:
+            return []
+        number += 1
+        image_id = f"{post.image_id}-{number}"
+    source = post.source.model_copy(update={"attachment_id": image_id}) if isinstance(post.source, DiscordFile) else post.source
+    return [post if number == 1 else post.model_copy(update={"image_id": image_id, "source": source})]
 
 
 def build_deletion_removals(known: Sequence[ImagePosted], now: datetime) -> list[RemovalRequested]:
@@ -24,14 +86,18 @@ def build_deletion_removals(known: Sequence[ImagePosted], now: datetime) -> list
     return [_build_removal(post.guild_id, f"deleted-{post.message_id}", "message", post.message_id, now)]
 
 
-def build_edit_removals(known: Sequence[ImagePosted], attached: Collection[str], now: datetime) -> list[RemovalRequested]:
-    """Return the removal of the attachments that an edit dropped; none if all are still there."""
-    keep = sorted(post.image_id for post in known if is_embed_image(post.image_id) or post.image_id in attached)
-    if len(keep) == len(known):
-        return []
-    post = known[0]
-    digest = hashlib.sha256(" ".join(keep).encode()).hexdigest()[:12]
-    return [_build_removal(post.guild_id, f"edited-{post.message_id}-{digest}", "message", post.message_id, now, tuple(keep))]
+def build_image_removal(post: ImagePosted, removal_id: str, now: datetime, *, expired: bool = False) -> RemovalRequested:
+    """Return the removal of one image of a message. `expired`: the message has not shown it for a week."""
+    return RemovalRequested(
+        guild_id=post.guild_id,
+        removal_id=removal_id,
+        scope="image",
+        target=post.image_id,
+        message_id=post.message_id,
+        cause="deleted",
+        requested_at=now,
+        expired=expired,
+    )
 
 
 def build_channel_removal(guild_id: str, channel_id: str, now: datetime) -> RemovalRequested:
@@ -53,8 +119,5 @@ def _build_removal(
     scope: Literal["message", "channel", "guild"],
     target: str,
     now: datetime,
-    keep: tuple[str, ...] = (),
 ) -> RemovalRequested:
-    return RemovalRequested(
-        guild_id=guild_id, removal_id=removal_id, scope=scope, target=target, cause="deleted", requested_at=now, keep=keep
-    )
+    return RemovalRequested(guild_id=guild_id, removal_id=removal_id, scope=scope, target=target, cause="deleted", requested_at=now)

@@ -1,13 +1,14 @@
 """A channel's history, page by page, and whether the bot may read it at all."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import disnake
 
 from infra.discord.ask.audience import CONNECT_PERMISSION, READ_PERMISSIONS
+from infra.discord.pictures import DiscordPayload, find_message_id
 
 MESSAGES_PER_PAGE = 100
 """The most messages that Discord returns at once."""
@@ -39,32 +40,35 @@ def bot_may_read(channel: Any) -> bool:
     return bool(channel.permissions_for(channel.guild.me) >= needed)
 
 
-async def read_history_page(channel: Any, after: int) -> list[disnake.Message]:
-    """Return the messages that follow an id, oldest first, at most a page of them.
+async def read_history_page(channel: Any, after: int) -> list[DiscordPayload]:
+    """Return the payloads of the messages that follow an id, oldest first, at most a page of them.
 
-    Raises UnreadableHistory and disnake's errors. The permission is checked before and after, since it may change during the
-    request.
+    They are not parsed here, so that one message that cannot be read costs no other. Raises UnreadableHistory and disnake's errors.
+    The permission is checked before and after, since it may change during the request.
     """
     if not bot_may_read(channel):
         raise UnreadableHistory
     try:
-        page = [
-            message async for message in channel.history(limit=MESSAGES_PER_PAGE, after=disnake.Object(after), oldest_first=True)
-        ]
+        page: Any = await channel._state.http.logs_from(channel.id, MESSAGES_PER_PAGE, after=after)
     except disnake.Forbidden as error:
         raise UnreadableHistory from error
     if not bot_may_read(channel):
         raise UnreadableHistory
-    return page
+    return sorted(page, key=find_message_id)
 
 
-async def read_history_pages(channel: Any, after: int) -> AsyncIterator[list[disnake.Message]]:
+async def read_history_pages(channel: Any, after: int) -> AsyncIterator[list[DiscordPayload]]:
     """Yield all messages that follow an id, page by page, oldest first. Raises as `read_history_page`."""
     while page := await read_history_page(channel, after):
         yield page
-        if len(page) < MESSAGES_PER_PAGE:
+        if len(page) < MESSAGES_PER_PAGE or (last := find_last_id(page)) <= after:
             return
-        after = page[-1].id
+        after = last
+
+
+def find_last_id(page: Sequence[DiscordPayload]) -> int:
+    """Return the id of the newest message of a page, 0 for an empty page."""
+    return max(map(find_message_id, page), default=0)
 
 
 async def list_archived_threads(channel: Any, since: datetime | None = None) -> AsyncIterator[disnake.Thread]:

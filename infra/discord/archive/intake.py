@@ -1,20 +1,25 @@
-"""The way of every post into the log, and which channels are watched.
+"""The way of every message into the log, and which channels are watched.
 
 The owner of the installation names channels, and so do the managers of a guild.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import disnake
+import structlog
 from disnake.ext import commands
 
 from contracts.envelope import Origin
-from contracts.events import ImagePosted
+from contracts.events import Fact, ImagePosted
 from contracts.state import GuildSettings
+from infra.discord.archive.changes import is_own_attachment, list_changes
+from infra.discord.pictures import DiscordPayload, PostedMessage, UnreadableMessage, find_message_id, read_message
 from infra.discord.services import Services
-from infra.discord.translate import facts_from_message
+from infra.discord.translate import parent_of_public_thread, posts_from_message
 from infra.discord.wording import localize
+
+log = structlog.get_logger()
 
 TYPES_WITH_MESSAGES = (disnake.TextChannel, disnake.VoiceChannel, disnake.StageChannel, disnake.Thread)
 
@@ -24,32 +29,87 @@ MAX_LISTED_CHANNELS = 60
 
 
 class Intake:
-    """Records the images of messages, whether they are live, caught up or back-filled.
+    """Records what messages show, whether they are live, edited, caught up, back-filled or scanned again.
 
-    It leaves out the bot's own posts, posts of members who asked to be forgotten, and posts that were deleted a moment ago.
+    It leaves out the bot's own posts, posts of members who asked to be forgotten, and posts that were deleted a moment ago. A
+    message that cannot be read is kept as a dead letter. Nothing here waits: all goes through the recorder's queue.
     """
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
         self._services = services
 
-    def list_images(self, message: disnake.Message) -> list[ImagePosted]:
-        """Return the images of a message that must be archived."""
-        guild = message.guild
-        if guild is None or self._bot.get_guild(guild.id) is None or message.author.id == self._bot.user.id:
-            return []
-        if self._services.forgotten_members.covers(guild.id, message.author.id, message.created_at):
-            return []
-        return self._services.recent_deletions.filter_remaining(facts_from_message(message))
+    def enqueue(self, channel: Any, payloads: Iterable[DiscordPayload], read_at: float) -> int:
+        """Record the pictures of messages of a channel, and return their number. `read_at`: when the payloads were requested.
 
-    def enqueue(self, messages: Iterable[disnake.Message]) -> int:
-        """Add the images of messages to the recorder's queue without waiting, and return their number."""
+        The log is asked first only about messages that it may know in another form.
+        """
         count = 0
-        for message in messages:
-            for fact in self.list_images(message):
-                self._services.recorder.add(fact, Origin(correlation_id=f"message-{message.id}"))
-                count += 1
+        for payload in payloads:
+            message = self._read(channel, payload, read_at)
+            if message is None:
+                continue
+            posts = posts_from_message(message, channel)
+            count += len(posts)
+            if message.edited or not all(is_own_attachment(post.image_id) for post in posts):
+                if posts:
+                    self._compare(message, channel, posts)
+                continue
+            for post in posts:
+                self._services.recorder.add(post, build_origin(message.id))
         return count
+
+    def update(
+        self, channel: Any, payload: DiscordPayload, read_at: float, *, edited: bool = False, known_only: bool = False
+    ) -> None:
+        """Bring the log to what a message shows now: record what is new, hide what is gone.
+
+        With `known_only`, and in a channel that is not watched, only pictures that the log knows count. `edited`: the payload tells
+        of an edit that happened just now.
+        """
+        message = self._read(channel, payload, read_at)
+        if message is not None:
+            if edited:
+                self._services.recent_changes.note_edit(message)
+            self._compare(message, channel, posts_from_message(message, channel), known_only=known_only)
+
+    def _read(self, channel: Any, payload: DiscordPayload, read_at: float) -> PostedMessage | None:
+        """Read a message; None if it is not archived, or cannot be read and is kept as a dead letter."""
+        try:
+            message = read_message(payload, read_at=read_at)
+            posts_from_message(message, channel)
+        except UnreadableMessage as error:
+            self._keep_unreadable(channel, payload, error)
+            return None
+        if self._bot.get_guild(channel.guild.id) is None or message.author.id == str(self._bot.user.id):
+            return None
+        if self._services.forgotten_members.covers(channel.guild.id, message.author.id, disnake.utils.snowflake_time(message.id)):
+            return None
+        if self._services.recent_changes.covers_channel(channel.id, parent_of_public_thread(channel)):
+            return None
+        return self._services.recent_changes.choose_newest(message)
+
+    def _compare(self, message: PostedMessage, channel: Any, posts: Sequence[ImagePosted], *, known_only: bool = False) -> None:
+        """Ask the log what it knows of a message when everything before is recorded, and record the difference."""
+        ports, known_only = self._services.ports, known_only or not is_watched_channel(self._services, channel)
+
+        async def find() -> Sequence[Fact]:
+            known = await ports.posts.read_message(str(channel.guild.id), str(message.id))
+            changes = list_changes(message, posts, known, ports.now())
+            return [fact for fact in changes if not (known_only and isinstance(fact, ImagePosted))]
+
+        self._services.recorder.add_lookup(find, build_origin(message.id), about=next(iter(posts), None))
+
+    def _keep_unreadable(self, channel: Any, payload: DiscordPayload, error: UnreadableMessage) -> None:
+        message_id = find_message_id(payload)
+        if self._services.recent_changes.is_deleted(message_id) or not is_watched_channel(self._services, channel):
+            return
+        log.warning("message_unreadable", channel_id=channel.id, message_id=message_id, error=str(error))
+
+
+def build_origin(message_id: int) -> Origin:
+    """Return the origin of the facts about a message."""
+    return Origin(correlation_id=f"message-{message_id}")
 
 
 def is_listed(channel: Any, channels: frozenset[str] | None) -> bool:

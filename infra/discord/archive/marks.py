@@ -1,8 +1,9 @@
-"""What the gateway remembers of channels and members: high-water marks, recent deletions, and members who asked to be forgotten."""
+"""What the gateway remembers of channels and members: high-water marks, recent changes, and members who asked to be forgotten."""
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -11,9 +12,9 @@ import structlog
 from contracts.errors import Unavailable
 from contracts.events import Fact, ImagePosted
 from contracts.ports import StateStore
-from contracts.state import ForgetRequest, HighWaterMark, update_document
-from contracts.subjects import FORGOTTEN, MARKS, forgotten_key, mark_key
-from infra.discord.archive.changes import is_embed_image
+from contracts.state import Backfill, ForgetRequest, HighWaterMark, update_document
+from contracts.subjects import BACKFILLS, FORGOTTEN, MARKS, backfills_prefix, forgotten_key, mark_key
+from infra.discord.pictures import PostedMessage
 from infra.tasks import raise_if_cancelled
 
 log = structlog.get_logger()
@@ -23,7 +24,7 @@ SAVE_INTERVAL_S = 1.0
 ChannelPlace = tuple[str, str]
 """Guild id and channel id."""
 
-MAX_RECENT_DELETIONS = 20_000
+MAX_RECENT_CHANGES = 20_000
 
 V = TypeVar("V")
 
@@ -153,7 +154,9 @@ class HighWaterMarks:
         known = self._marks.get(place)
         furthest = max(message_id, int(known.message_id) if known else 0)
         self._marks[place] = HighWaterMark(
-            message_id=str(furthest), heard_at=known.heard_at if known and not advance_live else self._now()
+            message_id=str(furthest),
+            heard_at=known.heard_at if known and not advance_live else self._now(),
+            since=known.since if known else str(furthest),
         )
         self._save_soon(place)
 
@@ -162,24 +165,36 @@ class HighWaterMarks:
         self._changed.set()
 
 
-class RecentDeletions:
-    """Remembers the latest deletions in memory.
+async def read_filled(state: StateStore, guild_id: str | None = None) -> dict[ChannelPlace, int]:
+    """Return after which message the finished back-fills of each channel began, in one guild or all. Raises Unavailable."""
+    filled: dict[ChannelPlace, int] = {}
+    for key, value in (await state.list_under(BACKFILLS if guild_id is None else backfills_prefix(guild_id))).items():
+        backfill, guild = Backfill.model_validate_json(value), key.split(".")[1]
+        for source in backfill.sources[: backfill.done]:
+            filled[guild, source] = min(int(backfill.since), filled.get((guild, source), int(backfill.since)))
+    return filled
 
-    A page of history that was read just before a deletion must not bring the post back. Such a page is recorded long before the
-    memory is full.
+
+class RecentChanges:
+    """Remembers the latest edits and deletions in memory.
+
+    A page of history that was requested before an edit or a deletion must not take it back. Such a page is recorded long before
+    the memory is full. Moments (`read_at`) are those of `clock`, in seconds.
     """
 
-    def __init__(self, kept: int = MAX_RECENT_DELETIONS) -> None:
-        self._attached: _Latest[frozenset[str] | None] = _Latest(kept)
+    def __init__(self, kept: int = MAX_RECENT_CHANGES, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._messages: _Latest[PostedMessage | None] = _Latest(kept)
         self._channels: _Latest[None] = _Latest(kept)
 
     def note_message(self, message_id: int | str) -> None:
         """Note that a message was deleted."""
-        self._attached.put(str(message_id), None)
+        self._messages.put(str(message_id), None)
 
-    def note_edit(self, message_id: int | str, attached: Collection[str]) -> None:
-        """Note which attachments a message still has after an edit."""
-        self._attached.put(str(message_id), frozenset(attached))
+    def note_edit(self, message: PostedMessage) -> None:
+        """Note what a message shows after an edit."""
+        if not self.is_deleted(message.id):
+            self._messages.put(str(message.id), message)
 
     def note_channel(self, channel_id: int | str) -> None:
         """Note that a channel or thread was deleted with its messages.
@@ -188,17 +203,18 @@ class RecentDeletions:
         """
         self._channels.put(str(channel_id), None)
 
-    def filter_remaining(self, posts: Sequence[ImagePosted]) -> list[ImagePosted]:
-        """Return the images that were not deleted since."""
-        return [post for post in posts if self._remains(post)]
+    def is_deleted(self, message_id: int | str) -> bool:
+        """Tell whether a message was deleted."""
+        return str(message_id) in self._messages and self._messages[str(message_id)] is None
 
-    def _remains(self, post: ImagePosted) -> bool:
-        if post.channel_id in self._channels or post.audience_channel_id in self._channels:
-            return False
-        if post.message_id not in self._attached:
-            return True
-        attached = self._attached[post.message_id]
-        return attached is not None and (is_embed_image(post.image_id) or post.image_id in attached)
+    def covers_channel(self, *channel_ids: int | str | None) -> bool:
+        """Tell whether one of these channels was deleted."""
+        return any(str(each) in self._channels for each in channel_ids)
+
+    def choose_newest(self, message: PostedMessage) -> PostedMessage | None:
+        """Return the message as it was last heard of: after a later edit, or None if it was deleted."""
+        known = self._messages.get(str(message.id), message)
+        return known if known is None or known.read_at > message.read_at else message
 
 
 class _Latest(OrderedDict[str, V]):

@@ -1,7 +1,7 @@
 """Parses what members ask with: links to messages and pictures, words, dates, and the pictures of a message."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -11,10 +11,9 @@ import disnake
 
 from contracts.events import DiscordFile
 from contracts.events.base import is_web_address
-from infra.discord.translate import embed_image_id, is_image, list_embed_images
+from infra.discord.pictures import ATTACHMENT_IS_SPOILER, PICTURE_SUFFIXES, ShownPicture
 
 PICTURE_ORIGINS = frozenset({"https://cdn.discordapp.com", "https://media.discordapp.net"})
-IMAGE_SUFFIXES = frozenset({"", ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp"})
 
 _MESSAGE = re.compile(
     r"https://(?:ptb\.|canary\.)?discord(?:app)?\.com/channels/(\d{1,20})/(\d{1,20})/(\d{1,20})/?(?:[?#]\S*)?",
@@ -74,7 +73,7 @@ def parse_link(text: str, origins: Collection[str] = ()) -> MessageLink | Pictur
     if not is_web_address(link) or f"{parts.scheme}://{parts.netloc.lower()}" not in PICTURE_ORIGINS | set(origins):
         raise UnusableLink("asking-link-unknown")
     path = PurePosixPath(parts.path)
-    if not path.name or path.suffix.lower() not in IMAGE_SUFFIXES:
+    if not path.name or path.suffix.lower() not in {"", *PICTURE_SUFFIXES}:
         raise UnusableLink("asking-link-no-picture")
     return PictureLink(link, path.name)
 
@@ -119,31 +118,26 @@ def parse_date(date: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class QueryPicture:
-    """A picture to search for, and the name of its file."""
+    """A picture to search for, the name of its file, and whether it was posted as a spoiler."""
 
     filename: str
     source: DiscordFile
+    spoiler: bool = False
 
 
 def picture_from_attachment(attachment: disnake.Attachment) -> QueryPicture:
     """Return a picture that was attached to a command. It belongs to no message."""
-    return QueryPicture(attachment.filename, DiscordFile(url=attachment.url, attachment_id=str(attachment.id)))
+    source = DiscordFile(url=attachment.url, attachment_id=str(attachment.id))
+    spoiler = attachment.is_spoiler() or bool(attachment.flags.value & ATTACHMENT_IS_SPOILER)
+    return QueryPicture(attachment.title or attachment.filename, source, spoiler)
 
 
-def pictures_from_message(message: disnake.Message) -> list[QueryPicture]:
-    """Return the pictures that a message shows, whether attached, embedded or forwarded, at most MAX_QUERY_PICTURES."""
-    found: dict[str, QueryPicture] = {}
-    channel_id, message_id = str(message.channel.id), str(message.id)
-
-    def show(image_id: str, url: str, filename: str) -> None:
-        source = DiscordFile(url=url, channel_id=channel_id, message_id=message_id, attachment_id=image_id)
-        found.setdefault(image_id, QueryPicture(filename, source))
-
-    parts: list[disnake.Message | disnake.message.ForwardedMessage] = [message, *message.message_snapshots]
-    for part in parts:
-        for file in filter(is_image, part.attachments):
-            show(str(file.id), file.url, file.filename)
-    for part in parts:
-        for image in list_embed_images(part.embeds):
-            show(embed_image_id(message.id, image.position), image.url, PurePosixPath(urlsplit(image.url).path).name or "image")
-    return list(found.values())[:MAX_QUERY_PICTURES]
+def pictures_from_message(channel_id: int, message_id: int, pictures: Iterable[ShownPicture]) -> list[QueryPicture]:
+    """Return the pictures that a message shows, at most MAX_QUERY_PICTURES."""
+    found = []
+    for picture in pictures:
+        source = DiscordFile(
+            url=picture.url, channel_id=str(channel_id), message_id=str(message_id), attachment_id=picture.image_id
+        )
+        found.append(QueryPicture(picture.filename, source, picture.spoiler))
+    return found[:MAX_QUERY_PICTURES]

@@ -160,7 +160,12 @@ async def _request_search(
         interaction, channels, locale=context.locale, private=context.private, message_id=message.id if message else None
     )
     fact = SearchRequested(
-        guild_id=str(context.guild.id), search_id=search_id, question=query, filename=picture.filename, source=picture.source
+        guild_id=str(context.guild.id),
+        search_id=search_id,
+        question=query,
+        filename=picture.filename,
+        source=picture.source,
+        spoiler=picture.spoiler,
     )
     try:
         await services.ports.journal.record(fact, context.origin)

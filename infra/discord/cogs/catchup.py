@@ -1,11 +1,11 @@
 """Catch-up: records what was posted and removes what was deleted while the bot was away.
 
 It runs in the background, so live posts and commands do not wait. It also compares the last days with the log, to find deletions
-and edits.
+and edits, which Discord does not report afterwards.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,34 +14,27 @@ import disnake
 import structlog
 from disnake.ext import commands
 
-from contracts.events import ImagePosted
+from contracts.errors import Unavailable
 from infra.discord.archive.history import (
     TYPES_WITH_THREADS,
     TYPES_WITHOUT_MESSAGES,
     UnreadableHistory,
     bot_may_read,
     channel_place,
+    find_last_id,
     list_archived_threads,
     newest_message_id,
     read_history_pages,
 )
 from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, is_watched_channel
-from infra.discord.archive.marks import ChannelPlace
-from infra.discord.archive.changes import is_embed_image
-from infra.discord.cogs.listener import (
-    TRANSIENT_ERRORS,
-    request_attachment_removals,
-    request_channel_removal,
-    request_message_removals,
-)
+from infra.discord.archive.marks import ChannelPlace, read_filled
+from infra.discord.cogs.listener import TRANSIENT_ERRORS, find_channel, request_channel_removal, request_message_removals
+from infra.discord.pictures import DiscordPayload, find_message_id, may_show_pictures
 from infra.discord.services import Services
 
 log = structlog.get_logger()
 
 RESCAN_WINDOW = timedelta(hours=72)
-
-PostsByMessage = dict[int, list[ImagePosted]]
-"""Images by message id."""
 
 CONCURRENT_CHANNELS = 4
 """Channels that are read at the same time."""
@@ -51,21 +44,30 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 
 async def rescan_guild(bot: commands.InteractionBot, services: Services, guild: disnake.Guild) -> None:
-    """Compare the posts of the last days in the log with what the channels show now. Raises disnake's errors.
+    """Bring the log to what the channels show of the last days now. Raises Unavailable.
 
-    What was deleted or edited while the bot was away is removed.
+    What was edited or deleted while the bot was away is recorded, hidden or removed. A channel that cannot be read ends no other
+    channel.
     """
     since = services.ports.now() - RESCAN_WINDOW
-    known: dict[int, PostsByMessage] = {}
+    known: dict[int, set[int]] = {}
     async for post in services.ports.posts.of_guild(str(guild.id), since=since):
         if post.posted_at >= since:
-            known.setdefault(int(post.channel_id), {}).setdefault(int(post.message_id), []).append(post)
+            known.setdefault(int(post.channel_id), set()).add(int(post.message_id))
     guild_marks = services.marks.of_guild(str(guild.id))
     marked = {int(channel_id) for channel_id, mark in guild_marks.items() if mark.heard_at >= since}
+    filled = await read_filled(services.ports.state, str(guild.id))
     for channel_id in sorted(known.keys() | marked):
-        channel = guild.get_channel_or_thread(channel_id) or await _fetch_archived(bot, services, guild, channel_id)
-        if channel is not None and known.get(channel_id):
-            await _request_removals(services, channel, known[channel_id])
+        try:
+            channel = guild.get_channel_or_thread(channel_id) or await _fetch_archived(bot, services, guild, channel_id)
+            if channel is not None:
+                await _rescan_channel(bot, services, channel, since, known.get(channel_id, set()), filled)
+        except Unavailable:
+            raise
+        except TRANSIENT_ERRORS as error:
+            log.warning("channel_rescan_failed", channel_id=channel_id, error=str(error))
+        except Exception:
+            log.exception("channel_rescan_failed", channel_id=channel_id)
 
 
 async def _fetch_archived(bot: commands.InteractionBot, services: Services, guild: disnake.Guild, channel_id: int) -> Any:
@@ -80,53 +82,52 @@ async def _fetch_archived(bot: commands.InteractionBot, services: Services, guil
     return None
 
 
-async def _request_removals(services: Services, channel: Any, known: PostsByMessage) -> None:
-    if not bot_may_read(channel):
+async def _rescan_channel(
+    bot: commands.InteractionBot,
+    services: Services,
+    channel: Any,
+    since: datetime,
+    known: Collection[int],
+    filled: Mapping[ChannelPlace, int],
+) -> None:
+    """Compare the messages of a channel since a moment with the log, and find those of the `known` ones that are gone.
+
+    What was posted before the channel was watched, and was not back-filled, stays out of the archive.
+    """
+    mark, place = services.marks.get(channel_place(channel)), channel_place(channel)
+    begins = [int(mark.since)] if mark is not None and mark.since is not None else []
+    begins += [min(known) - 1] if known else []
+    begins += [filled[place]] if place in filled else []
+    begin = min(begins, default=None)
+    if isinstance(channel, TYPES_WITHOUT_MESSAGES) or not bot_may_read(channel):
         return
+    intake, shown, read_at = Intake(bot, services), set[int](), services.recent_changes.clock()
     try:
-        shown = await _read_shown(channel, known)
+        async for page in read_history_pages(channel, disnake.utils.time_snowflake(since) - 1):
+            for payload in page:
+                message_id = find_message_id(payload)
+                shown.add(message_id)
+                if message_id in known or may_show_pictures(payload):
+                    intake.update(channel, payload, read_at, known_only=begin is None or message_id <= begin)
+            await services.recorder.wait_recorded()
+            read_at = services.recent_changes.clock()
     except UnreadableHistory:
         return
-    missing = [message_id for message_id in known if message_id not in shown]
+    missing = [message_id for message_id in sorted(known) if message_id not in shown]
     if missing and await _is_gone(channel, missing[0]):
         log.info("message_deletions_found", channel_id=channel.id, count=len(missing))
         request_message_removals(services, channel.guild.id, missing)
-    for message in find_reduced_messages(shown, known):
-        request_attachment_removals(services, message)
-
-
-async def _read_shown(channel: Any, known: PostsByMessage) -> dict[int, disnake.Message]:
-    """Return the known messages that the channel still shows."""
-    newest = max(known)
-    shown: dict[int, disnake.Message] = {}
-    async for page in read_history_pages(channel, min(known) - 1):
-        shown |= {message.id: message for message in page if message.id in known}
-        if page[-1].id >= newest:
-            break
-    return shown
 
 
 async def _is_gone(channel: Any, message_id: int) -> bool:
     """Tell whether a message is gone by fetching it: an empty history may also mean that the bot may not read it."""
     try:
-        await channel.fetch_message(message_id)
+        await channel._state.http.get_message(channel.id, message_id)
     except disnake.NotFound:
         return True
     except disnake.Forbidden:
         return False
     return False
-
-
-def find_reduced_messages(
-    shown: Mapping[int, disnake.Message], known: Mapping[int, Sequence[ImagePosted]]
-) -> list[disnake.Message]:
-    """Return the messages that have lost an attachment."""
-    return [
-        message
-        for message_id, message in shown.items()
-        if {post.image_id for post in known[message_id] if not is_embed_image(post.image_id)}
-        - {str(file.id) for file in message.attachments}
-    ]
 
 
 class CatchUp(commands.Cog):
@@ -173,14 +174,11 @@ class CatchUp(commands.Cog):
             self._begin_at(channel, channel.id - 1)
 
     @commands.Cog.listener()
-    async def on_message(self, message: disnake.Message) -> None:
+    async def on_message_payload(self, payload: DiscordPayload) -> None:
         """Catch up a channel that is not complete: it could not be read before, or it is newly watched or newly seen."""
-        if (
-            message.guild is not None
-            and isinstance(message.channel, TYPES_WITH_MESSAGES)
-            and is_watched_channel(self._services, message.channel)
-        ):
-            self.request(message.channel)
+        channel = find_channel(self._bot, payload)
+        if channel is not None and is_watched_channel(self._services, channel):
+            self.request(channel)
 
     @commands.Cog.listener()
     async def on_history_readable(self, channel: Any) -> None:
@@ -226,7 +224,7 @@ class CatchUp(commands.Cog):
 
     async def _catch_up_all(self, guild: disnake.Guild) -> None:
         reading = [self.request(channel) for channel in self._list_watched(guild)]
-        await asyncio.gather(*(task for task in reading if task is not None))
+        await asyncio.gather(*(task for task in reading if task is not None), return_exceptions=True)  # each logs its own error
         await self._run_logged(rescan_guild(self._bot, self._services, guild), guild.id)
 
     def _list_watched(self, guild: disnake.Guild) -> list[Any]:
@@ -256,9 +254,9 @@ class CatchUp(commands.Cog):
         if not bot_may_read(channel):
             raise UnreadableHistory
         after = self._start_after(channel)
-        if after is None:
-            recorder.add_callback(partial(marks.advance_history, place, newest_message_id(channel)))
-        elif not isinstance(channel, TYPES_WITHOUT_MESSAGES):
+        begin = newest_message_id(channel) if after is None else after
+        recorder.add_callback(partial(marks.advance_history, place, begin))
+        if after is not None and not isinstance(channel, TYPES_WITHOUT_MESSAGES):
             await self._read_after(channel, after)
         if mark is not None and isinstance(channel, TYPES_WITH_THREADS):
             async for thread in list_archived_threads(channel, since=mark.heard_at - CLOCK_SKEW):
@@ -269,17 +267,22 @@ class CatchUp(commands.Cog):
     async def _read_after(self, channel: Any, after: int) -> None:
         if channel.last_message_id is not None and channel.last_message_id <= after:
             return
+        clock, place = self._services.recent_changes.clock, channel_place(channel)
+        read_at = clock()
         async for page in read_history_pages(channel, after):
-            count = self._intake.enqueue(page)
-            self._services.recorder.add_callback(partial(self._services.marks.advance_history, channel_place(channel), page[-1].id))
+            count = self._intake.enqueue(channel, page, read_at)
+            self._services.recorder.add_callback(partial(self._services.marks.advance_history, place, find_last_id(page)))
             await self._services.recorder.wait_recorded()
+            read_at = clock()
             log.info("history_page_recorded", channel_id=channel.id, message_count=len(page), image_count=count)
 
     async def _read_archived(self, thread: disnake.Thread) -> None:
         """Read a thread that may have been opened and archived while the bot was away."""
         after = self._start_after(thread)
         if after is not None:
-            self._services.marks.start_over(channel_place(thread))
+            place = channel_place(thread)
+            self._services.marks.start_over(place)
+            self._services.recorder.add_callback(partial(self._services.marks.advance_history, place, after))
             await self._read_after(thread, after)
 
     def _start_after(self, channel: Any) -> int | None:
@@ -298,11 +301,15 @@ class CatchUp(commands.Cog):
         self._services.recorder.add_callback(partial(marks.set_complete, place))
 
     async def _run_logged(self, work: Coroutine[Any, Any, None], guild_id: int, channel_id: int | None = None) -> None:
-        """Log errors of Discord or the log. The channel is read again at its next message, or in the next session."""
+        """Log errors. The channel is read again at its next message, or in the next session."""
         try:
             await work
+        except UnreadableHistory:
+            raise
         except TRANSIENT_ERRORS as error:
             log.warning("catch_up_failed", guild_id=guild_id, channel_id=channel_id, error=str(error))
+        except Exception:
+            log.exception("catch_up_failed", guild_id=guild_id, channel_id=channel_id)
 
     def _cancel(self) -> None:
         for task in (*self._guilds.values(), *self._reading.values()):

@@ -3,7 +3,7 @@
 Each is acknowledged at once and then recorded. Other processes send the answers.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import disnake
@@ -33,8 +33,9 @@ from infra.discord.ask.query import (
     reserve_search,
     user_error,
 )
+from infra.discord.pictures import DiscordPayload, PostedMessage, UnreadableMessage, may_be_picture, read_message
 from infra.discord.services import Services
-from infra.discord.translate import is_image, query_from_interaction
+from infra.discord.translate import query_from_interaction
 from infra.discord.wording import localize_all
 
 log = structlog.get_logger()
@@ -108,15 +109,28 @@ class FindCommands(commands.Cog):
             if isinstance(target, PictureLink):
                 await self._ask(context, [QueryPicture(target.filename, target.file)])
                 return
-            with reserve_search(context, self._services):
-                await interaction.response.defer(ephemeral=context.private)
-                await request_searches(context, self._services, _list_pictures(context, await self._fetch_linked(context, target)))
+            await self._ask_about(context, target)
 
     @commands.message_command(name=localize_all("asking-menu-name"), **GUILD_ONLY)
     async def find_this_map(self, interaction: MessageCommandInteraction[Any]) -> None:
         with interaction_scope(interaction):
             context = build_context(interaction, self._services)
-            await self._ask(context, _list_pictures(context, interaction.target))
+            target = interaction.data["resolved"]["messages"][str(interaction.data.target_id)]
+            message = _read_message(context, target)
+            if message.stands_for is None:
+                await self._ask(context, _list_pictures(context, int(target["channel_id"]), message))
+            else:
+                await self._ask_about(context, MessageLink(context.guild.id, *message.stands_for))
+
+    async def _ask_about(self, context: InteractionContext, link: MessageLink) -> None:
+        """Search for the pictures of a message that must be fetched first."""
+        with reserve_search(context, self._services):
+            await context.interaction.response.defer(ephemeral=context.private)
+            message = _read_message(context, await self._fetch_linked(context, link))
+            if message.stands_for is not None:
+                link = MessageLink(link.guild_id, *message.stands_for)
+                message = _read_message(context, await self._fetch_linked(context, link))
+            await request_searches(context, self._services, _list_pictures(context, link.channel_id, message))
 
     async def _ask(self, context: InteractionContext, pictures: list[QueryPicture]) -> None:
         with reserve_search(context, self._services):
@@ -124,7 +138,7 @@ class FindCommands(commands.Cog):
             await request_searches(context, self._services, pictures)
 
     def _read_attachment(self, context: InteractionContext, image: disnake.Attachment) -> QueryPicture:
-        if not is_image(image):
+        if not may_be_picture(image.filename, image.content_type, image.width, image.height):
             raise user_error(context, "asking-not-an-image")
         return picture_from_attachment(image)
 
@@ -134,8 +148,8 @@ class FindCommands(commands.Cog):
         except UnusableLink as problem:
             raise user_error(context, str(problem)) from None
 
-    async def _fetch_linked(self, context: InteractionContext, link: MessageLink) -> disnake.Message:
-        """Return the message of a link. Raises MapSeekError.
+    async def _fetch_linked(self, context: InteractionContext, link: MessageLink) -> DiscordPayload:
+        """Return the payload of the message of a link. Raises MapSeekError.
 
         A message that the asker may not read gives the same answer as one that does not exist.
         """
@@ -144,7 +158,8 @@ class FindCommands(commands.Cog):
             if isinstance(channel, disnake.abc.Messageable) and await asker_may_read(
                 channel, context.asker, context.interaction.channel
             ):
-                return await channel.fetch_message(link.message_id)
+                payload: Any = await self._bot.http.get_message(link.channel_id, link.message_id)
+                return cast(DiscordPayload, payload)
         except (disnake.NotFound, disnake.Forbidden, disnake.InvalidData):
             pass
         except (disnake.HTTPException, aiohttp.ClientError, TimeoutError, OSError):
@@ -159,8 +174,16 @@ class FindCommands(commands.Cog):
         return known or await context.guild.fetch_channel(link.channel_id)
 
 
-def _list_pictures(context: InteractionContext, message: disnake.Message) -> list[QueryPicture]:
-    pictures = pictures_from_message(message)
+def _read_message(context: InteractionContext, payload: DiscordPayload) -> PostedMessage:
+    try:
+        return read_message(payload)
+    except UnreadableMessage as error:
+        log.warning("message_unreadable", channel_id=context.interaction.channel_id, error=str(error))
+        raise user_error(context, "asking-message-unreadable") from error
+
+
+def _list_pictures(context: InteractionContext, channel_id: int, message: PostedMessage) -> list[QueryPicture]:
+    pictures = pictures_from_message(channel_id, message.id, message.pictures)
     if not pictures:
         raise user_error(context, "asking-message-without-picture")
     return pictures

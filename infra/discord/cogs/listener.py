@@ -15,14 +15,14 @@ from contracts.envelope import Origin
 from contracts.errors import Unavailable
 from contracts.events import RemovalRequested
 from contracts.subjects import BACKFILLS
-from infra.discord.archive.history import bot_may_read
-from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, is_watched_channel
 from infra.discord.archive.changes import (
     build_channel_removal,
     build_deletion_removals,
-    build_edit_removals,
     build_guild_removal,
 )
+from infra.discord.archive.history import bot_may_read, channel_place
+from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, is_watched_channel
+from infra.discord.pictures import DiscordPayload, find_message_id
 from infra.discord.services import Services
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ def request_message_removals(services: Services, guild_id: int, message_ids: Ite
     """Request the removal of the images of deleted messages, if the log knows any."""
     now = services.ports.now()
     for message_id in message_ids:
-        services.recent_deletions.note_message(message_id)
+        services.recent_changes.note_message(message_id)
 
         async def find(key: tuple[str, str] = (str(guild_id), str(message_id))) -> Sequence[RemovalRequested]:
             return build_deletion_removals(await services.ports.posts.of_message(*key), now)
@@ -91,23 +91,9 @@ def request_message_removals(services: Services, guild_id: int, message_ids: Ite
         services.recorder.add_lookup(find, Origin(correlation_id=f"message-{message_id}"))
 
 
-def request_attachment_removals(services: Services, message: disnake.Message) -> None:
-    """Request the removal of the attachments that a message no longer has, if the log knows any."""
-    if message.guild is None:
-        return
-    guild_id, message_id, now = str(message.guild.id), str(message.id), services.ports.now()
-    attached = frozenset(str(file.id) for file in message.attachments)
-    services.recent_deletions.note_edit(message_id, attached)
-
-    async def find() -> Sequence[RemovalRequested]:
-        return build_edit_removals(await services.ports.posts.of_message(guild_id, message_id), attached, now)
-
-    services.recorder.add_lookup(find, Origin(correlation_id=f"message-{message_id}"))
-
-
 def request_channel_removal(services: Services, guild_id: int | str, channel_id: int | str) -> None:
     """Request the removal of everything posted in a channel or thread."""
-    services.recent_deletions.note_channel(channel_id)
+    services.recent_changes.note_channel(channel_id)
     services.marks.drop((str(guild_id), str(channel_id)))
     fact = build_channel_removal(str(guild_id), str(channel_id), services.ports.now())
     services.recorder.add_removal(fact, Origin(correlation_id=fact.removal_id))
@@ -125,25 +111,32 @@ class PostListener(commands.Cog):
         self._intake = Intake(bot, services)
 
     @commands.Cog.listener()
-    async def on_message(self, message: disnake.Message) -> None:
-        """Record a new message. The mark of its channel moves once its images are recorded."""
-        if message.guild is None or not is_watched_channel(self._services, message.channel):
+    async def on_message_payload(self, payload: DiscordPayload) -> None:
+        """Handle our own event: a new message. The mark of its channel moves once its images are recorded."""
+        channel = find_channel(self._bot, payload)
+        if channel is None or not is_watched_channel(self._services, channel):
             return
-        self._intake.enqueue([message])
-        place = (str(message.guild.id), str(message.channel.id))
-        self._services.recorder.add_callback(lambda: self._services.marks.advance_live(place, message.id))
+        self._intake.enqueue(channel, [payload], self._services.recent_changes.clock())
+        place, message_id = channel_place(channel), find_message_id(payload)
+        self._services.recorder.add_callback(lambda: self._services.marks.advance_live(place, message_id))
 
     @commands.Cog.listener()
     async def on_raw_message_edit(self, event: disnake.RawMessageUpdateEvent) -> None:
-        """Record an edit. Link previews and answers of other bots arrive as edits; Discord sends the whole message with it."""
-        guild = self._bot.get_guild(event.guild_id) if event.guild_id else None
-        channel = guild.get_channel_or_thread(event.channel_id) if guild else None
-        if not isinstance(channel, TYPES_WITH_MESSAGES) or not is_watched_channel(self._services, channel):
-            return
-        message = disnake.Message(state=self._bot._connection, channel=channel, data=event.data)
-        if not message.message_snapshots:
-            request_attachment_removals(self._services, message)
-        self._intake.enqueue([message])
+        """Record an edit. Link previews and answers of other bots arrive as edits; Discord sends the whole message with it.
+
+        An edit may also take something away, even in a channel that is not watched any more.
+        """
+        payload: Any = event.data
+        channel = find_channel(self._bot, payload)
+        if channel is not None:
+            self._intake.update(channel, payload, self._services.recent_changes.clock(), edited=True)
+
+
+def find_channel(bot: commands.InteractionBot, payload: DiscordPayload) -> Any:
+    """Return the channel or thread of a guild's message; None for any other message, or if the client does not know it."""
+    guild = bot.get_guild(int(payload["guild_id"])) if payload.get("guild_id") else None
+    channel = guild.get_channel_or_thread(int(payload["channel_id"])) if guild else None
+    return channel if isinstance(channel, TYPES_WITH_MESSAGES) else None
 
 
 class LeftGuildCheck(commands.Cog):

@@ -11,8 +11,8 @@ from disnake.http import HTTPClient
 
 from contracts.errors import Retry
 from contracts.events import DiscordFile
+from infra.discord.pictures import UnreadableMessage, find_picture, list_pictures
 from infra.discord.rest.rate_limit import RequestBudget, limit_client
-from infra.discord.translate import embed_image_id, forwarded_image_id, list_embed_images
 
 
 class RestClient:
@@ -85,22 +85,11 @@ class AttachmentUrls:
             return None
         try:
             async with self._rest.client_for("for a message whose file's URL has expired") as client:
-                message = await client.get_message(int(file.channel_id), int(file.message_id))
+                message: Any = await client.get_message(int(file.channel_id), int(file.message_id))
         except (disnake.NotFound, disnake.Forbidden):
             return None
-        return find_image_url(message, file.attachment_id)
-
-
-def find_image_url(message: Any, image_id: str) -> str | None:
-    """Return the URL of an image in the payload of the message that posted or forwarded it."""
-    message_id = message["id"]
-    forwarded = [snapshot["message"] for snapshot in message.get("message_snapshots", ())]
-    files = {attachment["id"]: attachment["url"] for attachment in message["attachments"]}
-    files |= {forwarded_image_id(message_id, file["id"]): file["url"] for each in forwarded for file in each.get("attachments", ())}
-    if image_id in files:
-        return str(files[image_id])
-    embeds = [embed for each in (message, *forwarded) for embed in each.get("embeds", ())]
-    for image in list_embed_images(disnake.Embed.from_dict(embed) for embed in embeds):
-        if embed_image_id(message_id, image.position) == image_id:
-            return image.url
-    return None
+        try:
+            picture = find_picture(list_pictures(message), file.attachment_id, file.url)
+        except UnreadableMessage as error:
+            raise Retry(f"the message of a picture cannot be read: {error}") from error
+        return None if picture is None else picture.url

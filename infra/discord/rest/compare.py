@@ -12,10 +12,9 @@ from typing import Any
 import disnake
 
 from contracts.envelope import Origin
-from contracts.events import ImagePosted, RemovalRequested
+from contracts.events import ImageHidden, ImagePosted, ImageShown, RemovalRequested
 from contracts.ports import Journal, Posts, StateStore
-from contracts.state import Backfill
-from contracts.subjects import BACKFILLS
+from infra.discord.archive.changes import build_channel_removal, build_deletion_removals, is_own_attachment, list_changes
 from infra.discord.archive.history import (
     MESSAGES_PER_PAGE,
     TYPES_WITH_THREADS,
@@ -23,16 +22,17 @@ from infra.discord.archive.history import (
     UnreadableHistory,
     bot_may_read,
     channel_place,
+    find_last_id,
     list_archived_threads,
     read_history_page,
 )
-from infra.discord.archive.intake import TYPES_WITH_MESSAGES, is_listed
-from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks
-from infra.discord.archive.changes import build_channel_removal, build_deletion_removals, build_edit_removals, is_embed_image
+from infra.discord.archive.intake import TYPES_WITH_MESSAGES, build_origin, is_listed
+from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, read_filled
+from infra.discord.pictures import DiscordPayload, PostedMessage, UnreadableMessage, find_message_id, read_message
 from infra.discord.rest.client import RestClient
 from infra.discord.rest.permissions import fetch_channel, fetch_guild
 from infra.discord.services import GuildSettingsStore
-from infra.discord.translate import facts_from_message
+from infra.discord.translate import posts_from_message
 
 ImageIdsByChannel = Mapping[int, Mapping[int, Collection[str]]]
 """The images that the log knows, by channel and message."""
@@ -46,9 +46,9 @@ ImageIdsByMessage = Mapping[int, Collection[str]]
 class WatchState:
     """What the gateway stored about watched channels.
 
-    From which message a channel is recorded is stored nowhere. It is worked out from its oldest known post, its mark and its
-    finished back-fills; a channel that was created later is recorded from its first message. `filled` says where a finished
-    back-fill of a channel began, by guild and channel.
+    From which message a channel is recorded is worked out from its oldest known post, its mark and its finished back-fills; a
+    channel that was created later is recorded from its first message. `filled` says where a finished back-fill of a channel began,
+    by guild and channel.
     """
 
     channels: frozenset[str]
@@ -67,13 +67,10 @@ class WatchState:
         managers = frozenset(self.guilds.get(channel.guild.id).watched)
         return is_listed(channel, self.channels) or is_listed(channel, managers)
 
-    def list_images(self, message: disnake.Message, bot_id: int) -> list[ImagePosted]:
-        """Return the images of a message that must be archived, by the gateway's rules."""
-        if message.guild is None or message.author.id == bot_id:
-            return []
-        if self.forgotten_members.covers(message.guild.id, message.author.id, message.created_at):
-            return []
-        return facts_from_message(message)
+    def is_left_out(self, guild: disnake.Guild, message: PostedMessage, bot_id: str) -> bool:
+        """Tell whether a message is the bot's own, or of a member who asked to be forgotten."""
+        posted_at = disnake.utils.snowflake_time(message.id)
+        return message.author.id == bot_id or self.forgotten_members.covers(guild.id, message.author.id, posted_at)
 
     def find_start(self, channel: Any, known: ImageIdsByChannel) -> int | None:
         """Return the message after which everything in a watched channel must be in the log; None for a channel never seen."""
@@ -89,7 +86,7 @@ class WatchState:
         if posts := known.get(channel.id):
             begins.append(min(posts) - 1)
         if (mark := self.marks.get(place)) is not None:
-            begins.append(int(mark.message_id))
+            begins.append(int(mark.since or mark.message_id))
         if place in self.filled:
             begins.append(self.filled[place])
         return min(begins, default=None)
@@ -105,12 +102,16 @@ async def read_watch_state(state: StateStore, channels: frozenset[str], now: Cal
     guilds, marks, forgotten_members = GuildSettingsStore(state), HighWaterMarks(state, now), ForgottenMembers(state)
     for stored in (guilds, marks, forgotten_members):
         await stored.load()
-    filled: dict[tuple[str, str], int] = {}
-    for key, value in (await state.list_under(BACKFILLS)).items():
-        backfill, guild_id = Backfill.model_validate_json(value), key.split(".")[1]
-        for source in backfill.sources[: backfill.done]:
-            filled[guild_id, source] = min(int(backfill.since), filled.get((guild_id, source), int(backfill.since)))
-    return WatchState(channels, guilds, marks, forgotten_members, filled)
+    return WatchState(channels, guilds, marks, forgotten_members, await read_filled(state))
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadMessage:
+    """A message that cannot be read: its id, its payload, and why."""
+
+    message_id: int
+    payload: DiscordPayload
+    error: UnreadableMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,9 @@ class ChannelDifference:
     """What Discord and the log do not have in common in a part of a channel.
 
     `images` counts what Discord shows that must be archived. `missed` are those that the log lacks. `deleted` are ids of messages
-    that are gone, `gone` the ids of their images and of dropped attachments. `edited` has the remaining attachments by message id.
-    An `unreadable` or `vanished` channel shows nothing, and for a guild that the bot is not in the channel id is empty.
+    that are gone, `gone` the ids of their images and of those that their message shows no more. `changes` are the facts that bring
+    the log to what edited messages show now. `unread` are messages that cannot be read. An `unreadable` or `vanished` channel shows
+    nothing, and for a guild that the bot is not in the channel id is empty.
     """
 
     guild_id: str
@@ -128,16 +130,23 @@ class ChannelDifference:
     images: int = 0
     missed: Sequence[ImagePosted] = ()
     deleted: Sequence[int] = ()
-    edited: Mapping[int, frozenset[str]] | None = None
+    changes: Sequence[ImageShown | ImageHidden | RemovalRequested] = ()
     gone: Sequence[str] = ()
+    unread: Sequence[UnreadMessage] = ()
     unreadable: bool = False
     vanished: bool = False
+
+    @property
+    def shown_again(self) -> list[str]:
+        """The ids of the images that Discord shows, and the log hides or marks wrongly as a spoiler."""
+        return [change.image_id for change in self.changes if isinstance(change, ImageShown)]
 
 
 async def compare_guild(
     rest: RestClient,
     bot: Any,
     watch: WatchState,
+    posts: Posts,
     guild_id: str,
     known: ImageIdsByChannel,
     until: datetime,
@@ -145,7 +154,8 @@ async def compare_guild(
 ) -> AsyncIterator[ChannelDifference]:
     """Yield a guild's differences, or those of one channel `only`: one for every page, and one for whatever cannot be read.
 
-    `bot` is the bot's account as Discord returns it. Messages after `until` do not count. Raises Retry if Discord does not answer.
+    `bot` is the bot's account as Discord returns it. Messages after `until` do not count. `posts` are asked about messages that the
+    log may know in another form. Raises Retry if Discord does not answer, and Unavailable.
     """
     newest = disnake.utils.time_snowflake(until, high=True)
     try:
@@ -166,7 +176,7 @@ async def compare_guild(
         except disnake.Forbidden:
             yield ChannelDifference(guild_id, str(channel_id), unreadable=True)
             continue
-        async for difference in _compare_channel(rest, watch, channel, known, newest, int(bot["id"])):
+        async for difference in _compare_channel(rest, watch, posts, channel, known, newest, str(bot["id"])):
             yield difference
 
 
@@ -185,7 +195,7 @@ async def _list_watched(rest: RestClient, watch: WatchState, guild: disnake.Guil
 
 
 async def _compare_channel(
-    rest: RestClient, watch: WatchState, channel: Any, known: ImageIdsByChannel, until: int, bot_id: int
+    rest: RestClient, watch: WatchState, posts: Posts, channel: Any, known: ImageIdsByChannel, until: int, bot_id: str
 ) -> AsyncIterator[ChannelDifference]:
     place, name = (str(channel.guild.id), str(channel.id)), f"#{channel.name}"
     begin = watch.find_start(channel, known)
@@ -194,22 +204,17 @@ async def _compare_channel(
         return
     if begin is None or isinstance(channel, TYPES_WITHOUT_MESSAGES):
         return
-    is_expected = watch.is_watched(channel)
-
-    def images(message: disnake.Message) -> list[ImagePosted]:
-        return watch.list_images(message, bot_id) if is_expected else []
-
     messages = known.get(channel.id, {})
     order, is_proven_readable = sorted(messages), False
     try:
         while True:
             async with rest.client_for("for a channel's history"):
                 page = await read_history_page(channel, begin)
-            end = min(page[-1].id, until) if len(page) == MESSAGES_PER_PAGE else until
-            here = order[bisect_right(order, begin) : bisect_right(order, end)]
-            difference = compare_page(
-                place, [each for each in page if each.id <= until], {each: messages[each] for each in here}, images
-            )
+            last = find_last_id(page)
+            end = min(last, until) if len(page) == MESSAGES_PER_PAGE and last > begin else until
+            here = {each: messages[each] for each in order[bisect_right(order, begin) : bisect_right(order, end)]}
+            shown = [each for each in page if find_message_id(each) <= until]
+            difference = await _compare_page(watch, posts, channel, shown, here, until, bot_id)
             if (
                 difference.deleted
                 and not is_proven_readable
@@ -234,58 +239,73 @@ async def _is_gone(rest: RestClient, channel: Any, message_id: int) -> bool:
     return False
 
 
-def compare_page(
-    place: tuple[str, str],
-    page: Sequence[disnake.Message],
-    known: ImageIdsByMessage,
-    images: Callable[[disnake.Message], Sequence[ImagePosted]],
+async def _compare_page(
+    watch: WatchState, posts: Posts, channel: Any, page: Sequence[DiscordPayload], known: ImageIdsByMessage, until: int, bot_id: str
 ) -> ChannelDifference:
     """Compare a page with what the log knows of the same part of the channel.
 
-    Discord removes and restores pictures of embeds as it likes, so they are gone only together with their message.
+    The log is asked about a message only if its pictures differ from the known ones, or may be known in another form.
     """
-    shown = {message.id: message for message in page}
-    deleted = [message_id for message_id in known if message_id not in shown]
+    is_expected, now = watch.is_watched(channel), disnake.utils.snowflake_time(until)
+    deleted = [message_id for message_id in known if message_id not in {find_message_id(payload) for payload in page}]
+    images, missed, unread = 0, list[ImagePosted](), list[UnreadMessage]()
+    changes = list[ImageShown | ImageHidden | RemovalRequested]()
+    for payload in page:
+        try:
+            message = read_message(payload)
+            shown = posts_from_message(message, channel)
+        except UnreadableMessage as error:
+            unread += [UnreadMessage(find_message_id(payload), payload, error)] if is_expected else []
+            continue
+        if watch.is_left_out(channel.guild, message, bot_id):
+            continue
+        images += len(shown) if is_expected else 0
+        ids = {post.image_id for post in shown}
+        if ids == set(known.get(message.id, ())) and all(map(is_own_attachment, ids)):
+            continue
+        for fact in list_changes(message, shown, await posts.read_message(str(channel.guild.id), str(message.id)), now):
+            if not isinstance(fact, ImagePosted):
+                changes.append(fact)
+            elif is_expected:
+                missed.append(fact)
     gone = [image for message_id in deleted for image in known[message_id]]
-    edited = {}
-    for message in page:
-        attached = frozenset(str(file.id) for file in message.attachments)
-        dropped = [image for image in known.get(message.id, ()) if not is_embed_image(image) and image not in attached]
-        if dropped and not message.message_snapshots:
-            edited[message.id] = attached
-            gone += dropped
-    posts = [post for message in page for post in images(message)]
-    missed = [post for post in posts if post.image_id not in known.get(int(post.message_id), ())]
-    return ChannelDifference(*place, "", len(posts), missed, deleted, edited, gone)
+    gone += [_image_of(change) for change in changes if not isinstance(change, ImageShown)]
+    return ChannelDifference(str(channel.guild.id), str(channel.id), "", images, missed, deleted, changes, gone, unread)
+
+
+def _image_of(change: ImageHidden | RemovalRequested) -> str:
+    return change.image_id if isinstance(change, ImageHidden) else change.target
 
 
 async def record_difference(
-    difference: ChannelDifference, journal: Journal, posts: Posts, now: Callable[[], datetime]
+    difference: ChannelDifference,
+    journal: Journal,
+    posts: Posts,
+    now: Callable[[], datetime],
 ) -> tuple[int, int]:
-    """Record a difference. Return how many images are new, and how many are removed.
+    """Record a difference. Return how many images are new or shown again, and how many are hidden or removed.
 
     The facts are the same as the gateway would have recorded live. A removal that was requested before is not counted, since the
     log keeps it once. Raises Unavailable.
     """
     new = gone = 0
     for post in difference.missed:
-        new += await journal.record(post, Origin(f"message-{post.message_id}"))
+        new += await journal.record(post, build_origin(int(post.message_id)))
+    for change in difference.changes:
+        recorded = await journal.record(change, build_origin(int(change.message_id or 0)))
+        new, gone = (new + recorded, gone) if isinstance(change, ImageShown) else (new, gone + recorded)
     for removal, origin, images in await _removals(difference, posts, now()):
         gone += images * await journal.record(removal, origin)
     return new, gone
 
 
 async def _removals(difference: ChannelDifference, posts: Posts, now: datetime) -> list[tuple[RemovalRequested, Origin, int]]:
-    """Return the removals to request, each with its origin and the number of images."""
+    """Return the removals to request for what was deleted, each with its origin and the number of images."""
     if difference.vanished:
         channel = build_channel_removal(difference.guild_id, difference.channel_id, now)
         return [(channel, Origin(channel.removal_id), len(difference.gone))]
     found = []
     for message_id in difference.deleted:
         known = await posts.of_message(difference.guild_id, str(message_id))
-        found += [(removal, Origin(f"message-{message_id}"), len(known)) for removal in build_deletion_removals(known, now)]
-    for message_id, attached in (difference.edited or {}).items():
-        known = await posts.of_message(difference.guild_id, str(message_id))
-        removals = build_edit_removals(known, attached, now)
-        found += [(each, Origin(f"message-{message_id}"), len(known) - len(each.keep)) for each in removals]
+        found += [(removal, build_origin(message_id), len(known)) for removal in build_deletion_removals(known, now)]
     return found

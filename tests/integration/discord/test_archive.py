@@ -142,12 +142,12 @@ async def test_an_attachment_dropped_by_an_edit_is_removed(discord: Discord, jou
     async with run_listening_gateway(discord, journal):
         message = await discord.post("keep.png", "drop.png")
         await eventually(lambda: len(journal.facts) == 2)
+        dropped = str(message.attachments[1].id)
         await discord.simulator.edit(message, content="still both")
         await discord.simulator.edit(message, attachments=message.attachments[:1])
         await eventually(lambda: list_removals(journal))
     (removal,) = list_removals(journal)
-    assert (removal.target, removal.keep) == (str(message.id), (str(message.attachments[0].id),))
-    assert removal.removal_id.startswith(f"edited-{message.id}-")
+    assert (removal.scope, removal.target, removal.message_id) == ("image", dropped, str(message.id))
 
 
 async def test_messages_deleted_while_the_bot_was_away_are_removed(
@@ -156,13 +156,14 @@ async def test_messages_deleted_while_the_bot_was_away_are_removed(
     async with run_listening_gateway(discord, journal, state=state):
         messages = [await discord.post(f"{number}.png", f"{number}b.png") for number in range(3)]
         await eventually(lambda: len(journal.facts) == 6 and read_mark(state, discord) == messages[-1].id)
+    dropped = str(messages[1].attachments[1].id)
     await discord.simulator.delete(messages[0])
     await discord.simulator.edit(messages[1], attachments=messages[1].attachments[:1])
     async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: len(list_removals(journal)) == 2)
-    assert {(fact.target, len(fact.keep)) for fact in list_removals(journal)} == {
-        (str(messages[0].id), 0),
-        (str(messages[1].id), 1),
+    assert {(fact.scope, fact.target) for fact in list_removals(journal)} == {
+        ("message", str(messages[0].id)),
+        ("image", dropped),
     }
 
 

@@ -29,6 +29,7 @@ asking-link-no-picture = Dieser Link führt zu keinem Bild. Nimm den Link zu ein
 asking-link-missing = Ich kann diese Nachricht nicht finden. Sie ist gelöscht, sie ist auf einem anderen Server, oder einer von uns kann sie von hier aus nicht lesen.
 asking-link-later = Discord hat mir diese Nachricht nicht gezeigt. Bitte versuch es in ein paar Minuten noch einmal.
 asking-message-without-picture = In dieser Nachricht ist kein Bild.
+asking-message-unreadable = Diese Nachricht lässt sich nicht lesen. Häng stattdessen das Bild an.
 asking-picture = Bild { $number } von { $count } wird gesucht …
 asking-no-words = Beschreib, was auf dem Bild zu sehen ist, nicht nur, was nicht zu sehen ist.
 asking-no-date = Ich verstehe das Datum „{ $typed }“ nicht. Schreib es so: 2024, 2024-03 oder 2024-03-31.

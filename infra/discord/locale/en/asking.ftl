@@ -29,6 +29,7 @@ asking-link-no-picture = That link doesn't lead to a picture. Use a link to a PN
 asking-link-missing = I can't find that message. It's deleted, it's in another server, or one of us can't read it from here.
 asking-link-later = Discord didn't show me that message. Please try again in a few minutes.
 asking-message-without-picture = There's no picture in that message.
+asking-message-unreadable = That message can't be read. Attach the picture instead.
 asking-picture = Searching for picture { $number } of { $count }…
 asking-no-words = Describe what the picture shows, not only what it doesn't show.
 asking-no-date = I don't understand the date “{ $typed }”. Write it like this: 2024, 2024-03 or 2024-03-31.
