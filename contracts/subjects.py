@@ -166,6 +166,12 @@ def entity_of(subject: str) -> tuple[str, str]:
     return (tokens[4], tokens[5]) if len(tokens) > 5 else ("", "")
 
 
+def turn_of(subject: str) -> int:
+    """Return the turn of a fact that hides or shows an image, the last token of its subject; 0, before all turns, if it is none."""
+    turn = subject.rpartition(".")[2]
+    return int(turn) if turn.isdecimal() else 0
+
+
 class DeadLetterKey(NamedTuple):
     """Identifies a dead letter: the stage that gave up, the family and stream sequence of the message, and maybe a generation."""
 

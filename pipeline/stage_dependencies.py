@@ -169,7 +169,13 @@ async def _judge(container: Container, _: str) -> judge.Deps:
 
 async def _alert(container: Container, _: str, __: Generation | None = None) -> alert.Deps:
     generations = await container.generations()
-    return alert.Deps(container.journal, await container.alerts(), await container.vectors(), lambda: generations.now)
+    return alert.Deps(
+        container.journal,
+        await container.alerts(),
+        await container.vectors(),
+        await container.catalogue(),
+        lambda: generations.now,
+    )
 
 
 async def _notify(container: Container, _: str) -> notify.Deps:

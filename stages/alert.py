@@ -3,6 +3,8 @@
 Every image that is archived while an alert is open counts, however long ago it was posted. Images archived between the search and
 the request count too: once the alert is in the log, so that no later image can be missed, the archive is searched for them.
 
+An image that is hidden by then triggers nothing, also not when it is shown again.
+
 An alert outlives the generation that it was set in, because its picture is embedded in the other generations too. An image is
 compared in the active generation and in every earlier active one that is not dropped. The earlier ones are needed for images that
 the new generation embedded before its activation: those are compared in the generation that was active then.
@@ -29,7 +31,7 @@ from contracts.events import (
     SearchPreprocessed,
 )
 from contracts.generations import Generations
-from contracts.ports import Alerts, Journal, VectorSearch
+from contracts.ports import Alerts, Catalogue, Journal, VectorSearch, is_hidden
 from contracts.stage import Stage
 from stages.matching import round_score
 
@@ -44,6 +46,7 @@ class Deps:
     journal: Journal
     alerts: Alerts
     vectors: VectorSearch
+    catalogue: Catalogue
     generations: Callable[[], Generations]
 
 
@@ -64,7 +67,13 @@ async def handle(event: AlertRequested | AlertSet | AlertEmbedded | ImageEmbedde
             if not deps.generations().serves(event.generation):
                 return ()
             alerts = await deps.alerts.list_comparable(event.guild_id, event.generation)
-            return _trigger((alert, event.image_id, cosine_similarity(alert.vector, event.vector)) for alert in alerts)
+            triggered = _trigger((alert, event.image_id, cosine_similarity(alert.vector, event.vector)) for alert in alerts)
+            return () if triggered and await _is_image_hidden(event.image_id, deps.catalogue) else triggered
+
+
+async def _is_image_hidden(image_id: str, catalogue: Catalogue) -> bool:
+    entry = (await catalogue.entries([image_id], with_hidden=True)).get(image_id)
+    return entry is not None and is_hidden(entry.document)
 
 
 async def _trigger_by_earlier_images(event: AlertSet | AlertEmbedded, deps: Deps) -> Sequence[Fact]:

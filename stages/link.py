@@ -70,7 +70,7 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
     scores = await find_same_piece(embedded, own_fingerprint, deps, vector_suffices=vector_suffices)
     if not scores:
         return ()
-    entries = await deps.catalogue.entries([event.image_id, *scores])
+    entries = await deps.catalogue.entries([event.image_id], with_hidden=True) | await deps.catalogue.entries(scores)
     documents = {image_id: entry.document for image_id, entry in entries.items() if "metadata" in entry.document}
     own = documents.pop(event.image_id, None)
     if own is None:

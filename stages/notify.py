@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from contracts.errors import Retry
 from contracts.events import AlertDelivered, AlertTriggered, Fact, ImageReposted
-from contracts.ports import Alerts, Catalogue, CatalogueEntry, Document, Journal, Notice, Notifier, StateStore
+from contracts.ports import Alerts, Catalogue, CatalogueEntry, Document, Journal, Notice, Notifier, StateStore, is_hidden
 from contracts.stage import Stage
 from contracts.state import GuildSettings, read_document
 from contracts.subjects import settings_key
@@ -88,10 +88,10 @@ async def _notify_person(event: AlertTriggered, deps: Deps) -> Sequence[Fact]:
     still_open = await deps.alerts.list_open(event.guild_id, event.person.id)
     if all(alert.alert_id != event.alert_id for alert in still_open):
         return ()
-    post = _get_post(await deps.catalogue.entries([event.image_id]), event.image_id)
+    post = _get_post(await deps.catalogue.entries([event.image_id], with_hidden=True), event.image_id)
     if post is None and not await deps.catalogue.is_removed(event.image_id):
         raise Retry(f"image {event.image_id} matches an alert, but its post is not catalogued yet")
-    if post is None or not await _may_see(event, post, deps):
+    if post is None or is_hidden(post) or not await _may_see(event, post, deps):
         return (_build_delivered(event, "withheld"),)
     notice = Notice(event.guild_id, post, None, event.score, event.locale)
     return (_build_delivered(event, await deps.notifier.notify_person(notice, event.person, event.channel_id, event.alert_id)),)

@@ -8,7 +8,8 @@ an erasure. A late ImageIndexed may stay; it says no more than the tombstone.
 
 Facts are handled in parallel and in any order, and the document must be the same in the end. So if two facts set the same field,
 their content decides which one counts, never their order: the pictures of the latest preprocessing, the fingerprint of the latest
-method, and, if several generations link an image as a repost, the link to the earliest image, since that is the first post.
+method, the highest turn that hides or shows the image, and, if several generations link an image as a repost, the link to the
+earliest image, since that is the first post.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from contracts.events import (
     ImageEmbedded,
     ImageFact,
     ImageFingerprinted,
+    ImageHidden,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
@@ -31,6 +33,8 @@ from contracts.events import (
     ImageRemoved,
     ImageReposted,
     ImageResurfaced,
+    ImageShown,
+    ImageTurn,
 )
 from contracts.ports import Catalogue, Document
 from contracts.stage import Stage
@@ -63,7 +67,7 @@ async def handle(event: ImageFact, deps: Deps) -> Sequence[Fact]:
 
 
 async def _index_vector(event: ImageEmbedded, catalogue: Catalogue) -> Sequence[Fact]:
-    entry = (await catalogue.entries([event.image_id])).get(event.image_id)
+    entry = (await catalogue.entries([event.image_id], with_hidden=True)).get(event.image_id)
     if entry is None or "metadata" not in entry.document:
         if await catalogue.is_removed(event.image_id):
             return _report_late_fact(event)
@@ -86,6 +90,9 @@ def build_outrank_check(event: ImageFact) -> Callable[[Document], bool] | None:
         case ImageFingerprinted():
             ours = _fingerprint_key(build_fields(event)["fingerprint"])
             return lambda document: "fingerprint" in document and _fingerprint_key(document["fingerprint"]) > ours
+        case ImageTurn():
+            rank = event.rank
+            return lambda document: "visibility" in document and _read_rank(document["visibility"]) > rank
         case ImageReposted():
             link = _link_key(build_fields(event)["repost_of"])
             return lambda document: "repost_of" in document and _link_key(document["repost_of"]) < link
@@ -102,6 +109,11 @@ def _version_key(version: str) -> tuple[int, str]:
 def _fingerprint_key(fingerprint: Mapping[str, Any]) -> tuple[tuple[int, str], str]:
     """Sort key of a fingerprint. With the same method and preprocessing the blobs are equal; else the blob's name decides."""
     return _version_key(fingerprint["method"]), fingerprint["blob"]
+
+
+def _read_rank(visibility: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return the rank of the fact that the field was set from."""
+    return visibility["turn"], not visibility["hidden"]
 
 
 def _link_key(repost_of: Mapping[str, Any]) -> tuple[int, str, str]:
@@ -125,6 +137,10 @@ def build_fields(event: ImageFact) -> dict[str, Any]:
             return {"fingerprint": {"blob": event.fingerprint, **{field: getattr(event, field) for field in known_by}}}
         case ImageRejected():
             return {"rejection": {"stage": event.stage, "code": event.code.value, "reason": event.reason}}
+        case ImageHidden():
+            return {"visibility": {"turn": event.turn, "hidden": True, "spoiler": False}}
+        case ImageShown():
+            return {"visibility": {"turn": event.turn, "hidden": False, "spoiler": event.spoiler}}
         case ImageReposted():
             return {"repost_of": {"image_id": event.same_as, "score": event.score, "generation": event.generation}}
         case _:
@@ -162,6 +178,8 @@ STAGE = Stage(
         ImageEmbedded,
         ImageRejected,
         ImageReposted,
+        ImageHidden,
+        ImageShown,
         ImageRemoved,
     ),
     emits=(ImageIndexed, ImageResurfaced),

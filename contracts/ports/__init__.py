@@ -24,7 +24,7 @@ from contracts.ports.log import (
     build_known_images,
     is_hidden_by,
 )
-from contracts.ports.storage import Catalogue, CatalogueEntry, CatalogueRecord, Document, Neighbour, VectorSearch
+from contracts.ports.storage import Catalogue, CatalogueEntry, CatalogueRecord, Document, Neighbour, VectorSearch, is_hidden
 from contracts.ports.vision import (
     BlobStore,
     Candidate,
@@ -78,5 +78,6 @@ __all__ = [
     "StateStore",
     "VectorSearch",
     "build_known_images",
+    "is_hidden",
     "is_hidden_by",
 ]

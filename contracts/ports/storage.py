@@ -12,11 +12,17 @@ class CatalogueEntry:
     """The catalogue document of an image, without its vectors.
 
     `document` has `discord_message_id`, `message_link`, `image_url`, `metadata` and, depending on how far the image was processed,
-    `media` (blobs and real dimensions) or `rejection` (stage, code, reason).
+    `media` (blobs and real dimensions) or `rejection` (stage, code, reason). If the image was ever hidden or changed into a
+    spoiler, `visibility` has the turn, whether it is `hidden` now, and whether it is shown as a `spoiler`.
     """
 
     image_id: str
     document: Document
+
+
+def is_hidden(document: Document) -> bool:
+    """Whether the image's message does not show it now, so that nobody may find it."""
+    return bool(document.get("visibility", {}).get("hidden"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +59,20 @@ class Catalogue(Protocol):
         """Whether the image was removed. False also for one that was never catalogued."""
         ...
 
-    async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
-        """Return the documents of those images that are catalogued, by image id. Removed ones are left out."""
+    async def entries(self, image_ids: Collection[str], *, with_hidden: bool = False) -> dict[str, CatalogueEntry]:
+        """Return the documents of those images that are catalogued, by image id.
+
+        Removed ones are left out, and hidden ones too unless they are asked for: whoever shows an image never asks for them.
+        """
         ...
 
     def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
-        """Yield all documents, or those of one guild, in order of image id."""
+        """Yield all documents, or those of one guild, in order of image id. Hidden images are left out."""
         ...
 
-    async def count(self, guild_id: str | None = None) -> int: ...
+    async def count(self, guild_id: str | None = None) -> int:
+        """Return how many images are catalogued, hidden ones included: they are still stored."""
+        ...
 
     async def uses(self, blob: str) -> bool:
         """Whether any document refers to this blob: as original file, canonical picture, thumbnail or fingerprint."""
@@ -111,7 +122,7 @@ class Neighbour:
 
 
 class VectorSearch(Protocol):
-    """Finds the nearest archived images within one guild and one generation."""
+    """Finds the nearest archived images within one guild and one generation. Hidden images are never found."""
 
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
@@ -127,7 +138,7 @@ class VectorSearch(Protocol):
     ) -> Sequence[Neighbour]:
         """Return at most `top` neighbours of an archived image with at least this similarity, best first, without the image itself.
 
-        Empty if the image has no vector in this generation.
+        Empty if the image has no vector in this generation, or is hidden.
         """
         ...
 

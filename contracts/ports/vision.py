@@ -71,14 +71,17 @@ class Candidate:
 
 
 class FeatureSearch(Protocol):
-    """Finds archived images by their fingerprints, within one guild and one generation, in `channels` (None: all)."""
+    """Finds archived images by their fingerprints, within one guild and one generation, in `channels` (None: all).
+
+    Hidden images are never found.
+    """
 
     async def candidates(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
         """Return at most `top` images with a near hash or many common features, best first. `fingerprint` are the query's bytes.
 
-        All fingerprints recorded before the call are searched. Empty for an unknown guild.
+        All that was recorded before the call counts. Empty for an unknown guild.
         """
         ...
 
@@ -96,7 +99,7 @@ class FeatureSearch(Protocol):
         ...
 
     async def size(self, guild_id: str, generation: str) -> int:
-        """Return how many images have a fingerprint."""
+        """Return how many images have a fingerprint, hidden ones included: the number says how easily two pictures are confused."""
         ...
 
 

@@ -14,7 +14,7 @@ from contracts.ports import Candidate
 from infra.features.scoring import build_index_query
 from infra.features.segment import WORD_COUNT, Segment
 from infra.features.shard import FeatureEntry, FeatureShard
-from infra.vectors.index import ShardedIndex
+from infra.vectors.index import Rank, ShardedIndex
 from infra.vision.colours import compute_histogram, quantise_shares
 from infra.vision.features import encode_poses
 from infra.vision.prints import Print, unpack_print
@@ -25,9 +25,9 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class FeatureIndex(ShardedIndex[FeatureShard]):
-    """A projection of the log, filled with `add`, `remove` and `advance`. Each call may be repeated. Implements FeatureSearch.
+    """A projection of the log, filled with `add`, `hide`, `show`, `remove` and `advance`, in any order. Each call may be repeated.
 
-    Large segments are kept in unnamed files in `folder`, or in memory if there is no folder.
+    Implements FeatureSearch. Large segments are kept in unnamed files in `folder`, or in memory if there is no folder.
     """
 
     def __init__(
@@ -38,14 +38,16 @@ class FeatureIndex(ShardedIndex[FeatureShard]):
         removed: Iterable[str] = (),
         dropped: Iterable[str] = (),
         shards: dict[tuple[str, str], FeatureShard] | None = None,
+        turns: Mapping[str, Rank] | None = None,
     ) -> None:
         self._folder = folder
-        super().__init__(position, removed, dropped, shards)
+        super().__init__(position, removed, dropped, shards, turns)
 
     def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, entry: FeatureEntry) -> None:
         """Add an image or replace it. `channel_id` is the channel whose readers may see it."""
         if self.accepts(generation, image_id):
-            self._shards.setdefault((guild_id, generation), FeatureShard(self._folder)).add(image_id, channel_id, entry)
+            shard = self._shards.setdefault((guild_id, generation), FeatureShard(self._folder))
+            shard.add(image_id, channel_id, entry, shown=self.is_shown(image_id))
 
     async def candidates(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
@@ -71,7 +73,7 @@ class FeatureIndex(ShardedIndex[FeatureShard]):
         return {} if shard is None else shard.fingerprints(image_ids)
 
     async def size(self, guild_id: str, generation: str) -> int:
-        """Return how many images of a guild have a fingerprint of this generation."""
+        """Return how many images of a guild have a fingerprint of this generation, hidden ones included."""
         shard = self._shards.get((guild_id, generation))
         return 0 if shard is None else len(shard)
 
@@ -117,8 +119,9 @@ def _unpack_query(fingerprint: bytes) -> Print:
 def compute_digest(index: FeatureIndex) -> str:
     """Return the digest of an index. Two indexes with the same content have the same digest, whatever the order of adds and merges.
 
-    It is SHA-256 over guild, generation, image, channel, fingerprint, hash, colours and a sum of the postings of each image, and
-    over the removed ids. The index must not change while it runs. It takes about a second for 100,000 images: run it in a thread.
+    It is SHA-256 over guild, generation, image, channel, fingerprint, hash, colours and a sum of the postings of each image, over
+    the removed ids and over the turns. The index must not change while it runs. It takes about a second for 100,000 images: run it
+    in a thread.
     """
     digest = hashlib.sha256()
     for (guild_id, generation), shard in sorted(index.shards.items()):
@@ -131,6 +134,7 @@ def compute_digest(index: FeatureIndex) -> str:
             for column in (table["blobs"], table["hashes"], table["quality"], table["counts"], table["colours"], sums):
                 digest.update(np.atleast_1d(column[number]).tobytes())
     digest.update(orjson.dumps(sorted(index.removed)))
+    digest.update(orjson.dumps(sorted(index.turns.items())))
     return digest.hexdigest()
 
 

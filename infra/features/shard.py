@@ -76,6 +76,7 @@ class FeatureTable:
         self._number_of: dict[str, int] = {}
         self._code_of: dict[str, int] = {}
         self._columns = {name: _empty_column(name, capacity) for name in TABLE_COLUMNS}
+        self._shown = np.zeros(capacity, bool)  # whether a number holds an image that is not hidden
 
     def __len__(self) -> int:
         return len(self._number_of)
@@ -84,8 +85,11 @@ class FeatureTable:
         """Return a column for all images so far. Later additions do not change it, removals do."""
         return self._columns[name][: self.size]
 
-    def put(self, image_id: str, channel_id: str, entry: FeatureEntry) -> int | None:
-        """Add an image and return its number. If it is there with the same fingerprint, set only its channel and return None."""
+    def put(self, image_id: str, channel_id: str, entry: FeatureEntry, *, shown: bool = True) -> int | None:
+        """Add an image and return its number. If it is there with the same fingerprint, set only its channel and return None.
+
+        No search finds it unless `shown`.
+        """
         code = self._code_of.setdefault(channel_id, len(self._code_of))
         number = self._number_of.get(image_id)
         if number is not None and self.fingerprint(number) == entry.fingerprint:
@@ -93,6 +97,7 @@ class FeatureTable:
             return None
         self.drop(image_id)
         number = self._append()
+        self._shown[number] = shown
         self._ids[number] = image_id
         self._number_of[image_id] = number
         blob, bits = (np.frombuffer(bytes.fromhex(digits), np.uint8) for digits in (entry.fingerprint, entry.hash))
@@ -102,11 +107,18 @@ class FeatureTable:
             self._columns[name][number] = value
         return number
 
+    def set_shown(self, image_id: str, shown: bool) -> None:
+        """Show or hide an image, if it is here."""
+        number = self._number_of.get(image_id)
+        if number is not None:
+            self._shown[number] = shown
+
     def drop(self, image_id: str) -> None:
         """Erase an image if it is here. The number of its postings remains until they are gone too."""
         number = self._number_of.pop(image_id, None)
         if number is not None:
             self._ids[number] = ""
+            self._shown[number] = False
             self._columns["codes"][number] = NO_CHANNEL
             for name in ("blobs", "hashes", "quality", "colours"):
                 self._columns[name][number] = 0
@@ -125,12 +137,19 @@ class FeatureTable:
         blob: NDArray[np.uint8] = self._columns["blobs"][number]
         return blob.tobytes().hex()
 
+    def alive(self) -> NDArray[np.bool_]:
+        """Return a mask of the numbers that hold an image, hidden ones included."""
+        alive: NDArray[np.bool_] = self.column("codes") != NO_CHANNEL
+        return alive
+
     def allowed(self, channels: Collection[str] | None) -> NDArray[np.bool_]:
-        """Return a mask of the numbers that hold an image of one of these channels (None: of any)."""
-        codes = self.column("codes")
+        """Return a mask of the numbers that hold an image of one of these channels (None: of any) that is not hidden."""
+        shown = self._shown[: self.size]
+        if channels is None:
+            return shown.copy()
         wanted = np.zeros(len(self._code_of) + 1, bool)  # NO_CHANNEL, -1, looks up the last entry
-        wanted[[code for channel, code in self._code_of.items() if channels is None or channel in channels]] = True
-        allowed: NDArray[np.bool_] = wanted[codes]
+        wanted[[code for channel, code in self._code_of.items() if channel in channels]] = True
+        allowed: NDArray[np.bool_] = wanted[self.column("codes")] & shown
         return allowed
 
     def dump(self) -> dict[str, NDArray[Any]]:
@@ -140,7 +159,7 @@ class FeatureTable:
 
     @classmethod
     def restore(cls, arrays: dict[str, NDArray[Any]]) -> "FeatureTable":
-        """Build a table from the arrays of `dump`. Raises ValueError if they do not fit each other."""
+        """Build a table from the arrays of `dump`, with all images shown. Raises ValueError if they do not fit each other."""
         ids = arrays["ids"].astype(np.str_).tolist()
         table = cls(max(64, len(ids)))
         table.size, table._ids = len(ids), ids
@@ -148,6 +167,7 @@ class FeatureTable:
         table._code_of = {channel: code for code, channel in enumerate(arrays["channels"].astype(np.str_).tolist())}
         for name, column in table._columns.items():
             column[: len(ids)] = arrays[name]
+        table._shown[list(table._number_of.values())] = True
         return table
 
     def _append(self) -> int:
@@ -155,6 +175,7 @@ class FeatureTable:
             self._columns = {
                 name: np.concatenate([column, _empty_column(name, self.size)]) for name, column in self._columns.items()
             }
+            self._shown = np.concatenate([self._shown, np.zeros(self.size, bool)])
         self._ids.append("")
         self.size += 1
         return self.size - 1
@@ -197,14 +218,19 @@ class FeatureShard:
     def __len__(self) -> int:
         return len(self._table)
 
-    def add(self, image_id: str, channel_id: str, entry: FeatureEntry) -> None:
+    def add(self, image_id: str, channel_id: str, entry: FeatureEntry, *, shown: bool = True) -> None:
         """Add an image or replace it."""
         with self._lock:
-            number = self._table.put(image_id, channel_id, entry)
+            number = self._table.put(image_id, channel_id, entry, shown=shown)
             if number is not None:
                 self._unsealed.append((number, entry))
             if len(self._unsealed) >= MAX_UNSEALED_IMAGES:
                 self._seal()
+
+    def set_shown(self, image_id: str, shown: bool) -> None:
+        """Show an image if it is there, or hide it from every search."""
+        with self._lock:
+            self._table.set_shown(image_id, shown)
 
     def remove(self, image_id: str) -> None:
         """Erase an image if it is there. Its postings no longer count, and go when their segment is next merged."""
@@ -248,9 +274,10 @@ class FeatureShard:
             return [Candidate(self._table.id_of(each), self._table.fingerprint(each)) for each in best if allowed[each]]
 
     def fingerprints(self, image_ids: Collection[str]) -> Mapping[str, Candidate]:
-        """Return the candidates of those of these images that are in the shard, by id."""
+        """Return the candidates of those of these images that are in the shard and not hidden, by id."""
         with self._lock:
-            numbers = {each: number for each in image_ids if (number := self._table.number_of(each)) is not None}
+            shown = self._table.allowed(None)
+            numbers = {each: number for each in image_ids if (number := self._table.number_of(each)) is not None and shown[number]}
             return {each: Candidate(each, self._table.fingerprint(number)) for each, number in numbers.items()}
 
     def compact(self) -> tuple[dict[str, NDArray[Any]], Sequence[Segment]]:
@@ -258,7 +285,7 @@ class FeatureShard:
         with self._compacting:
             with self._lock:
                 self._seal()
-                segments, alive, counts = self._segments, self._table.allowed(None), self._table.column("counts").copy()
+                segments, alive, counts = self._segments, self._table.alive(), self._table.column("counts").copy()
                 self._settled = len(segments)  # sealing does not merge these segments from now on
             following = iter(segments)
             for count in plan_merges([len(segment) for segment in segments]):
@@ -302,7 +329,7 @@ class FeatureShard:
             while count and sum(sizes[-count - 1 :]) >= MIN_MAPPED_POSTINGS:
                 count -= 1
             if count:
-                alive = self._table.allowed(None)
+                alive = self._table.alive()
                 fresh = merge_segments([*self._segments[-count:], fresh], alive, self._folder)
                 self._table.clear_counts(fresh.first, alive)
                 self._segments = self._segments[:-count]

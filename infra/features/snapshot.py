@@ -9,14 +9,22 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict
 
 from infra.features.index import FeatureIndex
 from infra.features.segment import Segment, open_segment, write_segment
 from infra.features.shard import FeatureShard, FeatureTable
-from infra.vectors.snapshot import MANIFEST, delete_unnamed_files, keep_file, read_manifest, replace_manifest, verify_file
+from infra.vectors.snapshot import (
+    MANIFEST,
+    delete_unnamed_files,
+    keep_file,
+    load_removed_and_turns,
+    read_manifest,
+    replace_manifest,
+    save_removed_and_turns,
+    verify_file,
+)
 
 log = structlog.get_logger()
 
@@ -45,12 +53,13 @@ class SavedShard(_SavedModel):
 
 class Manifest(_SavedModel):
     """The content of a snapshot. `position` is the log position that it reaches, `removed` the digest that names the file of the
-    removed ids.
+    removed ids, `turns` that of the ranks, if there are any. A snapshot of an earlier version has none: they are in the log.
     """
 
     format: Literal[2] = 2
     position: int
     removed: str
+    turns: str | None = None
     dropped: list[str]
     shards: list[SavedShard]
 
@@ -63,12 +72,11 @@ def save(index: FeatureIndex, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     position = index.position  # first: later additions may be in the files too, and replaying them does no harm
     shards = [_save_shard(folder, *key, shard) for key, shard in sorted(index.shards.items())]
-    temporary = folder / "removed.tmp"
-    temporary.write_bytes(orjson.dumps(sorted(index.removed)))
-    manifest = Manifest(position=position, removed=keep_file(temporary), dropped=sorted(index.dropped), shards=shards)
+    removed, turns = save_removed_and_turns(index, folder)
+    manifest = Manifest(position=position, removed=removed, turns=turns, dropped=sorted(index.dropped), shards=shards)
     replace_manifest(folder, manifest.model_dump())
     segments = {segment.name for shard in shards for segment in shard.segments}
-    delete_unnamed_files(folder, {manifest.removed} | {shard.table for shard in shards} | segments)
+    delete_unnamed_files(folder, {removed, *([turns] if turns else [])} | {shard.table for shard in shards} | segments)
     log.info("feature_index_saved", position=position, count=sum(shard.count for shard in shards))
 
 
@@ -80,11 +88,11 @@ def load(folder: Path) -> FeatureIndex | None:
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         shards = {(saved.guild_id, saved.generation): _load_shard(folder, saved) for saved in manifest.shards}
-        removed = orjson.loads(verify_file(folder, manifest.removed).read_bytes())
+        removed, turns = load_removed_and_turns(folder, manifest.removed, manifest.turns)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         log.warning("feature_index_snapshot_unusable", path=str(folder), error=str(error))
         return None
-    return FeatureIndex(folder, position=manifest.position, removed=removed, dropped=manifest.dropped, shards=shards)
+    return FeatureIndex(folder, position=manifest.position, removed=removed, dropped=manifest.dropped, shards=shards, turns=turns)
 
 
 def read_saved_images(folder: Path, generation: str, guild_id: str | None = None) -> tuple[int, set[str]] | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from contracts.ports import Catalogue, CatalogueEntry, CatalogueRecord, Document
+from contracts.ports import Catalogue, CatalogueEntry, CatalogueRecord, Document, is_hidden
 from contracts.ports.storage import pair_records
 from infra.mongo.client import Database, Documents, from_binary, open_database, to_binary, translate_outages
 
@@ -186,16 +186,17 @@ class MongoCatalogue:
         with translate_outages("catalogue"):
             return await self._tombstones.find_one({"_id": image_id}) is not None
 
-    async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
+    async def entries(self, image_ids: Collection[str], *, with_hidden: bool = False) -> dict[str, CatalogueEntry]:
         with translate_outages("catalogue"):
             documents = await self._images.find({"_id": {"$in": list(image_ids)}}, _WITHOUT_VECTORS).to_list(None)
-        return {document["_id"]: _entry(document) for document in documents}
+        return {document["_id"]: _entry(document) for document in documents if with_hidden or not is_hidden(document)}
 
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         last = ""
         while documents := await read_page(self._images, last, _of_guild(guild_id), _WITHOUT_VECTORS):
             for document in documents:
-                yield _entry(document)
+                if not is_hidden(document):
+                    yield _entry(document)
             last = documents[-1]["_id"]
 
     def contents(self) -> AsyncIterator[CatalogueRecord]:

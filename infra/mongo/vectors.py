@@ -14,6 +14,8 @@ from infra.mongo.catalogue import IMAGE_COLLECTION, ensure_indexes
 from infra.mongo.client import Database, from_binary, open_database, to_binary, translate_outages
 
 _GUILD, _CHANNEL, _THREAD_OF = "metadata.guild_id", "metadata.channel_id", "metadata.thread_of"
+_HIDDEN = "visibility.hidden"
+_NOT_HIDDEN = {_HIDDEN: {"$ne": True}}  # true also of a document without this field
 _MAX_CANDIDATES = 10_000  # the server accepts no more
 _FIRST_NEIGHBOURS = 16  # requested at first by find_similar: most pieces have fewer posts
 _BUILDING = "BUILDING"  # also the status of a changed index, which answers by its old definition meanwhile
@@ -43,6 +45,7 @@ def index_definition(generation: str, dimensions: int) -> dict[str, Any]:
             {"type": "filter", "path": _GUILD},
             {"type": "filter", "path": _CHANNEL},
             {"type": "filter", "path": _THREAD_OF},
+            {"type": "filter", "path": _HIDDEN},
         ]
     }
 
@@ -54,10 +57,10 @@ def search_pipeline(
 
     Whoever may read a channel may read its public threads, so `channels` may contain the thread or its channel.
     """
-    narrowed: dict[str, Any] = {_GUILD: guild_id}
+    narrowed: list[dict[str, Any]] = [{_GUILD: guild_id}, _NOT_HIDDEN]
     if channels is not None:
         named = {"$in": sorted(channels)}
-        narrowed = {"$and": [narrowed, {"$or": [{_CHANNEL: named}, {_THREAD_OF: named}]}]}
+        narrowed.append({"$or": [{_CHANNEL: named}, {_THREAD_OF: named}]})
     return [
         {
             "$vectorSearch": {
@@ -66,7 +69,7 @@ def search_pipeline(
                 "queryVector": to_binary(vector),
                 "numCandidates": min(max(20 * top, 200), _MAX_CANDIDATES),
                 "limit": top,
-                "filter": narrowed,
+                "filter": {"$and": narrowed},
             }
         },
         {"$project": {"_id": 1, "score": {"$meta": "vectorSearchScore"}}},
@@ -136,7 +139,7 @@ class AtlasSearch:
         """See the port. Searches with the image's own vector. Raises the same errors as `search`."""
         path = f"clip_embedding.{generation}"
         with _vector_search():
-            own = await self._images.find_one({"_id": image_id, _GUILD: guild_id}, {path: 1})
+            own = await self._images.find_one({"_id": image_id, _GUILD: guild_id, **_NOT_HIDDEN}, {path: 1})
         stored = (own or {}).get("clip_embedding", {}).get(generation)
         if stored is None:
             return ()

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from contracts.errors import MapSeekError
-from contracts.ports import Catalogue, CatalogueEntry, CatalogueRecord, Document
+from contracts.ports import Catalogue, CatalogueEntry, CatalogueRecord, Document, is_hidden
 from infra.sqlite.connection import SqliteConnection, is_outage, open_connection
 from infra.sqlite.schema import (
     REPLACEMENT_SUFFIX,
@@ -133,10 +133,11 @@ class SqliteCatalogue:
     async def is_removed(self, image_id: str) -> bool:
         return bool(await self._rows(_TOMBSTONE, image_id))
 
-    async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
+    async def entries(self, image_ids: Collection[str], *, with_hidden: bool = False) -> dict[str, CatalogueEntry]:
         wanted = orjson.dumps(list(image_ids)).decode()
         query = "SELECT image_id, document FROM {images} WHERE image_id IN (SELECT value FROM json_each(?))"
-        return {image_id: _entry(image_id, document) for image_id, document in await self._rows(query, wanted)}
+        found = (_entry(image_id, document) for image_id, document in await self._rows(query, wanted))
+        return {entry.image_id: entry for entry in found if with_hidden or not is_hidden(entry.document)}
 
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         of_guild, parameters = ("", ()) if guild_id is None else ("guild_id = ? AND", (guild_id,))
@@ -145,7 +146,8 @@ class SqliteCatalogue:
         last = ""
         while rows := await self._rows(query, *parameters, last):
             for image_id, document in rows:
-                yield _entry(image_id, document)
+                if not is_hidden((entry := _entry(image_id, document)).document):
+                    yield entry
             last = rows[-1][0]
 
     async def contents(self) -> AsyncIterator[CatalogueRecord]:

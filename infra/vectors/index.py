@@ -1,11 +1,11 @@
 """The vector index and its digest: the vectors of the archive in memory, with a shard for each guild and generation.
 
-ShardedIndex has what both indexes share: their position in the log, the removed images and the dropped generations.
+ShardedIndex has what both indexes share: their position in the log, the hidden and the removed images and the dropped generations.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -21,10 +21,16 @@ MAX_INLINE_ROWS = 4_000
 """Shards up to this size are searched on the event loop. That takes less time than handing the work to a thread."""
 
 
+Rank = tuple[int, bool]
+"""The rank of a fact that hides an image (False) or shows it (True): see ImageTurn in contracts/events/image.py."""
+
+
 class ImageShard(Protocol):
     """A shard: the images of one guild and generation."""
 
     def __len__(self) -> int: ...
+
+    def set_shown(self, image_id: str, shown: bool) -> None: ...
 
     def remove(self, image_id: str) -> None: ...
 
@@ -36,7 +42,8 @@ class ShardedIndex(Generic[S]):
     """An index with a shard for each guild and generation.
 
     `removed` are the ids of removed images and `dropped` the dropped generations. A later add, in a replay or out of order, does
-    not bring them back (see `accepts`).
+    not bring them back (see `accepts`). `turns` has the highest rank of every image that was ever hidden. A hidden image stays in
+    the index and is counted, but no search finds it.
     """
 
     def __init__(
@@ -45,11 +52,15 @@ class ShardedIndex(Generic[S]):
         removed: Iterable[str] = (),
         dropped: Iterable[str] = (),
         shards: dict[tuple[str, str], S] | None = None,
+        turns: Mapping[str, Rank] | None = None,
     ) -> None:
         self._position = position
         self._removed = set(removed)
         self._dropped = set(dropped)
         self._shards = shards if shards is not None else {}
+        self._turns = dict(turns or {})
+        for image_id, (_, shown) in self._turns.items():
+            self._set_shown(image_id, shown)
 
     def __len__(self) -> int:
         return sum(len(shard) for shard in self._shards.values())
@@ -68,6 +79,11 @@ class ShardedIndex(Generic[S]):
         return frozenset(self._dropped)
 
     @property
+    def turns(self) -> dict[str, Rank]:
+        """A copy of the highest rank by image."""
+        return dict(self._turns)
+
+    @property
     def shards(self) -> dict[tuple[str, str], S]:
         """A copy of the shards, by guild and generation."""
         return dict(self._shards)
@@ -80,9 +96,31 @@ class ShardedIndex(Generic[S]):
         """Whether an add would have an effect: the image is not removed and the generation not dropped."""
         return image_id not in self._removed and generation not in self._dropped
 
+    def hide(self, image_id: str, turn: int) -> None:
+        """Hide an image from every search, unless it was shown in this turn or a later one. It may be added later."""
+        self._take_turn(image_id, (turn, False))
+
+    def show(self, image_id: str, turn: int) -> None:
+        """Let searches find an image again, unless it was hidden in a later turn."""
+        self._take_turn(image_id, (turn, True))
+
+    def is_shown(self, image_id: str) -> bool:
+        """Whether searches find the image, if it is here."""
+        return self._turns.get(image_id, (0, True))[1]
+
+    def _take_turn(self, image_id: str, rank: Rank) -> None:
+        if image_id not in self._removed and rank > self._turns.get(image_id, (0, True)):
+            self._turns[image_id] = rank
+            self._set_shown(image_id, rank[1])
+
+    def _set_shown(self, image_id: str, shown: bool) -> None:
+        for shard in self._shards.values():
+            shard.set_shown(image_id, shown)
+
     def remove(self, image_id: str) -> None:
         """Erase an image from every shard. It cannot be added again."""
         self._removed.add(image_id)
+        self._turns.pop(image_id, None)
         for shard in self._shards.values():
             shard.remove(image_id)
 
@@ -93,7 +131,10 @@ class ShardedIndex(Generic[S]):
 
 
 class EmbeddedIndex(ShardedIndex[VectorShard]):
-    """A projection of the log, filled with `add`, `remove` and `advance`. Each call may be repeated. Implements VectorSearch."""
+    """A projection of the log, filled with `add`, `hide`, `show`, `remove` and `advance`, in any order. Each call may be repeated.
+
+    Implements VectorSearch.
+    """
 
     def __init__(
         self,
@@ -103,12 +144,13 @@ class EmbeddedIndex(ShardedIndex[VectorShard]):
         removed: Iterable[str] = (),
         dropped: Iterable[str] = (),
         shards: dict[tuple[str, str], VectorShard] | None = None,
+        turns: Mapping[str, Rank] | None = None,
     ) -> None:
         self._graph_above = graph_above
-        super().__init__(position, removed, dropped, shards)
+        super().__init__(position, removed, dropped, shards, turns)
 
     def count(self, guild_id: str, generation: str) -> int:
-        """Return how many images of a guild have a vector of this generation."""
+        """Return how many images of a guild have a vector of this generation, hidden ones included."""
         shard = self._shards.get((guild_id, generation))
         return 0 if shard is None else len(shard)
 
@@ -124,7 +166,7 @@ class EmbeddedIndex(ShardedIndex[VectorShard]):
         if shard is None:
             shard = self._shards[guild_id, generation] = VectorShard(VectorTable(len(unit)), self._graph_above)
         _check_dimensions(shard, unit, guild_id, generation)
-        shard.add(image_id, channel_id, unit.astype(np.float16))
+        shard.add(image_id, channel_id, unit.astype(np.float16), shown=self.is_shown(image_id))
 
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
@@ -174,8 +216,8 @@ def _check_dimensions(shard: VectorShard, vector: NDArray[np.float64], guild_id:
 def compute_digest(index: EmbeddedIndex) -> str:
     """Return the digest of an index. Two indexes with the same vectors have the same digest, whatever the order of adds.
 
-    It is SHA-256 over guild, generation, image, channel and float16 vector of each image, and over the removed ids. The index must
-    not change while it runs. It takes about a second for the bytes of a million vectors: run it in a thread.
+    It is SHA-256 over guild, generation, image, channel and float16 vector of each image, over the removed ids and over the turns.
+    The index must not change while it runs. It takes about a second for the bytes of a million vectors: run it in a thread.
     """
     digest = hashlib.sha256()
     for (guild_id, generation), shard in sorted(index.shards.items()):
@@ -186,4 +228,5 @@ def compute_digest(index: EmbeddedIndex) -> str:
             digest.update(orjson.dumps([guild_id, generation, ids[slot].item(), channels[codes[slot]].item()]))
             digest.update(table["values"][slot].astype("<f2").tobytes())
     digest.update(orjson.dumps(sorted(index.removed)))
+    digest.update(orjson.dumps(sorted(index.turns.items())))
     return digest.hexdigest()

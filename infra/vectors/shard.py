@@ -106,13 +106,18 @@ class VectorShard:
         """Whether the graph covers every vector and is used."""
         return self._graph is not None and self._covered == self._table.size
 
-    def add(self, image_id: str, channel_id: str, vector: HalfVector) -> None:
+    def add(self, image_id: str, channel_id: str, vector: HalfVector, *, shown: bool = True) -> None:
         """Add an image or replace it."""
         with self._lock:
-            slot = self._table.put(image_id, channel_id, vector)
+            slot = self._table.put(image_id, channel_id, vector, shown=shown)
             if self._graph is not None and slot < self._covered:
                 self._graph.put(slot, vector)
             self._extend_graph()
+
+    def set_shown(self, image_id: str, shown: bool) -> None:
+        """Show an image if it is there, or hide it from every search."""
+        with self._lock:
+            self._table.set_shown(image_id, shown)
 
     def remove(self, image_id: str) -> None:
         """Erase an image if it is there."""
@@ -124,7 +129,7 @@ class VectorShard:
     def search(self, query: NDArray[np.float64], top: int, channels: frozenset[str] | None) -> list[Neighbour]:
         """Return at most `top` neighbours of a vector of length 1, best first.
 
-        An image that is added or removed while the search runs may be among them or not.
+        An image that is added, removed, hidden or shown while the search runs may be among them or not.
         """
         with self._lock:
             rows = self._table.rows
@@ -135,7 +140,9 @@ class VectorShard:
         return rank_exactly(ids, values, query, top)
 
     def find_similar(self, image_id: str, at_least: float, top: int, channels: frozenset[str] | None) -> list[Neighbour]:
-        """Return at most `top` other images with a cosine of `at_least` or more to an image, best first; none if it is not here."""
+        """Return at most `top` other images with a cosine of `at_least` or more to an image, best first; none if it is not here
+        or hidden.
+        """
         with self._lock:
             half = self._table.find_vector(image_id)
         if half is None:

@@ -22,7 +22,7 @@ import structlog
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
-from infra.vectors.index import EmbeddedIndex
+from infra.vectors.index import EmbeddedIndex, Rank, ShardedIndex
 from infra.vectors.shard import GRAPH_ABOVE, VectorShard
 
 log = structlog.get_logger()
@@ -51,12 +51,13 @@ class SavedShard(_SavedModel):
 
 class Manifest(_SavedModel):
     """The content of a snapshot. `position` is the log position that it reaches, `removed` the digest that names the file of the
-    removed ids.
+    removed ids, `turns` that of the ranks, if there are any. A snapshot of an earlier version has none: they are in the log.
     """
 
     format: Literal[1] = 1
     position: int
     removed: str
+    turns: str | None = None
     dropped: list[str] = []
     shards: list[SavedShard]
 
@@ -69,13 +70,11 @@ def save(index: EmbeddedIndex, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     position = index.position  # first: later additions may be in the files too, and replaying them does no harm
     shards = [_save_shard(folder, *key, shard) for key, shard in sorted(index.shards.items())]
-    temporary = folder / "removed.tmp"
-    temporary.write_bytes(orjson.dumps(sorted(index.removed)))
-    manifest = Manifest(position=position, removed=keep_file(temporary), dropped=sorted(index.dropped), shards=shards)
+    removed, turns = save_removed_and_turns(index, folder)
+    manifest = Manifest(position=position, removed=removed, turns=turns, dropped=sorted(index.dropped), shards=shards)
     replace_manifest(folder, manifest.model_dump())
-    delete_unnamed_files(
-        folder, {manifest.removed} | {digest for shard in shards for digest in (shard.table, shard.graph) if digest}
-    )
+    named = {removed, turns} | {digest for shard in shards for digest in (shard.table, shard.graph)}
+    delete_unnamed_files(folder, {digest for digest in named if digest})
     log.info("vector_index_saved", position=position, count=sum(shard.count for shard in shards))
 
 
@@ -87,12 +86,12 @@ def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | Non
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         shards = {(saved.guild_id, saved.generation): _load_shard(folder, saved, graph_above) for saved in manifest.shards}
-        removed = orjson.loads(verify_file(folder, manifest.removed).read_bytes())
+        removed, turns = load_removed_and_turns(folder, manifest.removed, manifest.turns)
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         log.warning("vector_index_snapshot_unusable", path=str(folder), error=str(error))
         return None
     return EmbeddedIndex(
-        graph_above=graph_above, position=manifest.position, removed=removed, dropped=manifest.dropped, shards=shards
+        graph_above=graph_above, position=manifest.position, removed=removed, dropped=manifest.dropped, shards=shards, turns=turns
     )
 
 
@@ -134,6 +133,25 @@ def _load_shard(folder: Path, saved: SavedShard, graph_above: int) -> VectorShar
     if (len(shard), shard.dimensions) != (saved.count, saved.dimensions):
         raise ValueError(f"the shard of guild {saved.guild_id}, generation {saved.generation} does not match its manifest")
     return shard
+
+
+def save_removed_and_turns(index: ShardedIndex[Any], folder: Path) -> tuple[str, str | None]:
+    """Write the removed ids and the turns of an index to a file each, and return the digests that name them; None for no turns."""
+    turns = sorted(index.turns.items())
+    return _keep_json(sorted(index.removed), folder), _keep_json(turns, folder) if turns else None
+
+
+def _keep_json(content: object, folder: Path) -> str:
+    temporary = folder / "json.tmp"
+    temporary.write_bytes(orjson.dumps(content))
+    return keep_file(temporary)
+
+
+def load_removed_and_turns(folder: Path, removed: str, turns: str | None) -> tuple[list[str], dict[str, Rank]]:
+    """Read what `save_removed_and_turns` wrote. Raises ValueError if it was changed, OSError if it cannot be read."""
+    kept = [] if turns is None else orjson.loads(verify_file(folder, turns).read_bytes())
+    ids = orjson.loads(verify_file(folder, removed).read_bytes())
+    return ids, {image_id: (turn, shown) for image_id, (turn, shown) in kept}
 
 
 def keep_file(temporary: Path) -> str:

@@ -22,11 +22,14 @@ from contracts.events import (
     ImageEmbedded,
     ImageFact,
     ImageFingerprinted,
+    ImageHidden,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
     ImageRejected,
     ImageRemoved,
+    ImageShown,
+    ImageTurn,
     RemovalRequested,
 )
 from contracts.generations import Generation
@@ -44,6 +47,7 @@ from contracts.subjects import (
     parse_dead_letter,
     past_consumer_name,
     retry_filter,
+    turn_of,
     variant_filter,
 )
 from infra.nats.connection import Client
@@ -120,7 +124,8 @@ class Scope:
 class Chain:
     """The images that have each fact.
 
-    The catalogue should have `rejected` and `removed`, unless the persist stage has yet to work on them. `waiting` has the images
+    `turned` were ever hidden, or shown again. The catalogue should have these, `rejected` and `removed`, unless the persist stage
+    has yet to work on them. `waiting` has the images
     that each stage has yet to work on, by the stage's name.
     """
 
@@ -132,6 +137,7 @@ class Chain:
     indexed: ImageIds
     rejected: ImageIds
     removed: ImageIds
+    turned: ImageIds
     waiting: Mapping[str, ImageIds]
 
 
@@ -157,10 +163,11 @@ async def read_chain(scope: Scope) -> Chain:
     fingerprinted = await list_images_with(scope, ImageFingerprinted)
     embedded = await list_images_with(scope, ImageEmbedded)
     rejected, removed = await list_images_with(scope, ImageRejected), await list_images_with(scope, ImageRemoved)
+    turned = await list_images_with(scope, ImageHidden) | await list_images_with(scope, ImageShown)
     waiting["persist"] = await find_waiting_images(scope.client, persist.STAGE, scope.generation)
     waiting["erase"] = await find_waiting_images(scope.client, erase.STAGE, scope.generation)
     indexed = await list_images_with(scope, ImageIndexed)
-    return Chain(posted, downloaded, preprocessed, fingerprinted, embedded, indexed, rejected, removed, waiting)
+    return Chain(posted, downloaded, preprocessed, fingerprinted, embedded, indexed, rejected, removed, turned, waiting)
 
 
 async def read_final_state(scope: Scope) -> FinalState:
@@ -211,6 +218,25 @@ async def read_posted_images(client: Client, guild: str | None = None) -> Posted
     return posted
 
 
+async def read_hidden_images(client: Client, guild: str | None = None) -> ImageIds:
+    """Return the images that are hidden now: in the log, but not shown by their message. Raises Unavailable.
+
+    What was hidden is read first, so that an image that is shown again meanwhile is not among them.
+    """
+    hidden, shown = [await _read_last_turns(client, kind, guild) for kind in (ImageHidden, ImageShown)]
+    return {image for image, turn in hidden.items() if turn > shown.get(image, 0)}
+
+
+async def _read_last_turns(client: Client, kind: type[ImageTurn], guild: str | None) -> dict[str, int]:
+    """Return the last turn of each image that has a fact of this kind. The subjects have the turns: no fact is read."""
+    filters = [kind_filter(kind) if guild is None else guild_filter(kind, guild)]
+    last: dict[str, int] = {}
+    for subject in await list_subjects(client, IMAGES, filters, timeout=LIST_TIMEOUT_S):
+        image = parse_image_id(subject)
+        last[image] = max(turn_of(subject), last.get(image, 0))
+    return last
+
+
 @dataclass(slots=True)
 class RequestedRemovals:
     """The images that requests for removal are about, by what became of the request.
@@ -247,13 +273,18 @@ def _list_possible_images(request: RemovalRequested, posted: PostedImages) -> It
     """Yield the images that a request may be about. For a request about an author these are all images of the guild."""
     for channel, messages in posted.get(request.guild_id, {}).items():
         for message, images in messages.items():
-            if request.scope in ("guild", "author") or request.target in (str(channel), str(message)):
+            if request.scope == "image":
+                yield from (image for image in images if (image, str(message)) == (request.target, request.message_id))
+            elif request.scope in ("guild", "author") or request.target in (str(channel), str(message)):
                 yield from images
 
 
 def _list_images(request: RemovalRequested, posted: PostedImages) -> Iterator[str]:
-    """Yield the images of a request about a message or a channel. The other requests are recorded again each time."""
-    if request.scope in ("message", "channel"):
+    """Yield the images of a request about an image, a message or a channel. The other requests are recorded again each time.
+
+    A request to remove an image that expired may rightly have removed nothing: the image was shown again.
+    """
+    if request.scope in ("image", "message", "channel") and not request.expired:
         yield from (image for image in _list_possible_images(request, posted) if not remove.is_kept(request, image))
 
 

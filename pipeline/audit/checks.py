@@ -33,6 +33,7 @@ _PARTS = {
     "media": "pictures",
     "fingerprint": "fingerprints",
     "rejection": "rejections",
+    "visibility": "visibilities",
 }
 
 
@@ -46,6 +47,7 @@ class CatalogueSets:
     pictures: ImageIds
     fingerprints: ImageIds
     rejections: ImageIds
+    visibilities: ImageIds
     vectors: ImageIds
     tombstones: ImageIds
 
@@ -93,6 +95,7 @@ def find_missing_parts(chain: Chain, ends: FinalState, kept: CatalogueSets) -> M
     lacking = (chain.downloaded - kept.originals) | (chain.preprocessed - kept.pictures)
     lacking |= chain.fingerprinted - kept.fingerprints
     lacking |= (chain.rejected & chain.posted) - kept.rejections
+    lacking |= chain.turned - kept.visibilities
     images = (lacking & kept.posts) - ends.removed
     return MissingImages("incomplete-document", "in the catalogue, but with an incomplete document", "persist", images)
 

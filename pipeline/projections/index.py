@@ -1,7 +1,7 @@
 """An index as a projection: it follows the log, and can be rebuilt from it and compared with it at any time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import structlog
 
 from contracts.errors import MapSeekError
-from contracts.events import Fact, GenerationDropped, ImageFact, ImageRemoved
+from contracts.events import Fact, GenerationDropped, ImageFact, ImageHidden, ImageRemoved, ImageShown
 from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.nats.connection import Client
 from infra.nats.projections import ChangeSignal
@@ -22,14 +22,24 @@ INDEX_REFRESH_TIMEOUT_S = 1.0
 
 
 class ProjectableIndex(Protocol):
-    """An index that knows up to which stream sequence the log is applied to it, and from which images can be removed."""
+    """An index that knows up to which stream sequence the log is applied to it, and from which images can be removed.
+
+    What happens to an image may be applied in any order.
+    """
 
     @property
     def position(self) -> int: ...
 
+    @property
+    def turns(self) -> Mapping[str, object]: ...
+
     def __len__(self) -> int: ...
 
     def advance(self, sequence: int) -> None: ...
+
+    def hide(self, image_id: str, turn: int) -> None: ...
+
+    def show(self, image_id: str, turn: int) -> None: ...
 
     def remove(self, image_id: str) -> None: ...
 
@@ -55,13 +65,22 @@ class IndexKind(Generic[AnyIndex]):
     digest: Callable[[AnyIndex], str]
 
     @property
+    def image_facts(self) -> tuple[type[ImageFact], ...]:
+        """The kinds of facts about an image that change what a search finds."""
+        return self.fact_type, ImageHidden, ImageShown, ImageRemoved
+
+    @property
     def subject_filters(self) -> tuple[str, ...]:
         """The filters of the facts that change the index."""
-        return kind_filter(self.fact_type), kind_filter(ImageRemoved), kind_filter(GenerationDropped)
+        return *(kind_filter(kind) for kind in self.image_facts), kind_filter(GenerationDropped)
 
     async def apply(self, index: AnyIndex, fact: Fact) -> None:
         """Apply a fact to an index."""
         match fact:
+            case ImageHidden():
+                index.hide(fact.image_id, fact.turn)
+            case ImageShown():
+                index.show(fact.image_id, fact.turn)
             case ImageRemoved():
                 index.remove(fact.image_id)
             case GenerationDropped():
@@ -106,6 +125,17 @@ async def apply_log(
     index.advance(until)
 
 
+async def apply_turns(client: Client, kind: IndexKind[AnyIndex], index: AnyIndex) -> None:
+    """Apply all facts of the log that hide or show an image. Raises Unavailable.
+
+    A snapshot of a version that did not know such facts lacks those from before its position.
+    """
+    async with aclosing(read_log(client, IMAGES, [kind_filter(ImageHidden), kind_filter(ImageShown)])) as messages:
+        async for message in messages:
+            if (recorded := decode_or_warn(message)) is not None:
+                await kind.apply(index, recorded.fact)
+
+
 async def find_last_change(client: Client, kind: IndexKind[AnyIndex]) -> int:
     """Return the sequence of the last entry that changes an index of this kind. Raises Unavailable."""
     return max([await find_last_sequence(client, IMAGES, subjects) for subjects in kind.subject_filters])
@@ -143,9 +173,9 @@ class IndexProjection(Generic[AnyIndex]):
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(INDEX_REFRESH_TIMEOUT_S):
-                await self.wait_for_position(
-                    await find_last_sequence(self._client, IMAGES, guild_filter(self.kind.fact_type, guild_id))
-                )
+                filters = [guild_filter(kind, guild_id) for kind in self.kind.image_facts]
+                last = await asyncio.gather(*(find_last_sequence(self._client, IMAGES, each) for each in filters))
+                await self.wait_for_position(max(last))
         return self._index
 
     async def wait_for_position(self, sequence: int) -> None:

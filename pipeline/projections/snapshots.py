@@ -19,7 +19,7 @@ from contracts.subjects import REBUILD_INDEX
 from infra.nats.connection import Client, Msg, subscribe_subject
 from infra.tasks import cancel_tasks
 from infra.vectors.snapshot import lock_snapshots
-from pipeline.projections.index import AnyIndex, IndexComparison, IndexKind, IndexProjection, find_last_change
+from pipeline.projections.index import AnyIndex, IndexComparison, IndexKind, IndexProjection, apply_turns, find_last_change
 from pipeline.projections.vectors import VECTOR_INDEX_KIND, VectorProjection
 
 log = structlog.get_logger()
@@ -161,6 +161,8 @@ async def open_projection(
     projected = projecting(client, kind, index, folder)
     with lock_snapshots(folder) as writes:
         snapshots = SnapshotWriter(projected, folder, writes=writes)
+        if not index.turns:
+            await apply_turns(client, kind, index)
         target = await find_last_change(client, kind)
         tasks = [asyncio.create_task(projected.keep_up())]
         try:

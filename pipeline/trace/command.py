@@ -133,7 +133,7 @@ async def _read_catalogue_status(settings: Settings, entity: Entity, generations
     try:
         catalogue = await open_catalogue(settings, ensure_data_folder(settings))
         try:
-            there = entity.id in await catalogue.entries([entity.id])
+            there = entity.id in await catalogue.entries([entity.id], with_hidden=True)
             names = [each.name for each in generations.alive]
             vectors = {name for name in names if await catalogue.vector(entity.id, name) is not None}
             return CatalogueStatus(there, await catalogue.is_removed(entity.id), frozenset(vectors))

@@ -15,12 +15,15 @@ from contracts.events import (
     ImageDownloaded,
     ImageEmbedded,
     ImageFingerprinted,
+    ImageHidden,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
     ImageRejected,
     ImageRemoved,
     ImageReposted,
+    ImageShown,
+    ImageTurn,
     Incident,
     MessageBuried,
     MessageDiscarded,
@@ -156,8 +159,12 @@ def _format_detail(fact: Fact) -> str:
             return format_count(len(fact.places), "region")
         case ImageReposted():
             return f"the same piece as {fact.same_as} ({fact.score:.3f})"
+        case ImageHidden():
+            return "its message does not show it any more, so nobody finds it"
+        case ImageShown():
+            return f"its message shows it{' as a spoiler' if fact.spoiler else ''}"
         case ImageRemoved():
-            return f"{fact.cause}: only its id and the time are kept"
+            return f"{_describe_cause(fact)}: only its id and the time are kept"
         case SearchDescribed():
             return f"{fact.words!r} by {fact.question.asker.name}"
         case SearchRequested():
@@ -169,6 +176,10 @@ def _format_detail(fact: Fact) -> str:
         case SearchFact():
             return ""
     return f"{size} bytes" if (size := getattr(fact, "size", None)) else ""
+
+
+def _describe_cause(fact: ImageRemoved) -> str:
+    return "not shown for a week" if fact.expired else fact.cause
 
 
 def _read_time(entry: RawEntry) -> datetime | None:
@@ -226,7 +237,7 @@ def describe_status(
     """Return the status by these facts. A removed image has no other status."""
     for fact in facts:
         if isinstance(fact, ImageRemoved):
-            return EntityStatus(f"removed on {fact.removed_at:%Y-%m-%d %H:%M:%S} UTC ({fact.cause})", well=True)
+            return EntityStatus(f"removed on {fact.removed_at:%Y-%m-%d %H:%M:%S} UTC ({_describe_cause(fact)})", well=True)
     per_generation = [_build_generation_status(generation, facts, generations, catalogue) for generation in generations.alive]
     image = found.entity.kind == "image"
     open_ends = [f"is a dead letter: see `mapseek failures show {letter.id}`" for letter in found.letters]
@@ -264,6 +275,9 @@ def _describe_image(facts: Sequence[Fact], per_generation: Sequence[ImageInGener
     if not findable:
         return "" if has_open_ends else _describe_waiting(facts)
     end = f"in the catalogue and findable in {' and '.join(findable)}"
+    last = max((fact for fact in facts if isinstance(fact, ImageTurn)), key=lambda turn: turn.rank, default=None)
+    if isinstance(last, ImageHidden):
+        end = f"in the catalogue, but hidden since {last.hidden_at:%Y-%m-%d %H:%M:%S} UTC: its message does not show it"
     missing = [each.name for each in per_generation if each.name not in findable]
     unprinted = [each.name for each in per_generation if each.name in findable and not each.fingerprinted]
     parts = [

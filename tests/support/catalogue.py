@@ -103,6 +103,26 @@ class CatalogueSuite:
         assert entry.image_id == "1"
         assert entry.document == POST
 
+    async def test_a_hidden_image_is_left_out_unless_it_is_asked_for(self, catalogue: Catalogue) -> None:
+        for image in ("1", "2", "3"):
+            await catalogue.merge(image, POST)
+        for image, hidden in (("1", True), ("2", False)):
+            await catalogue.merge(image, {"visibility": {"turn": 1, "hidden": hidden, "spoiler": False}})
+        assert (await catalogue.entries(["1", "2", "3"])).keys() == {"2", "3"}
+        assert (await catalogue.entries(["1", "2", "3"], with_hidden=True)).keys() == {"1", "2", "3"}
+        assert await list_ids(catalogue) == await list_ids(catalogue, "7") == ["2", "3"]
+        assert [kept.image_id for kept in await list_contents(catalogue)] == ["1", "2", "3"]
+        assert await catalogue.count() == await catalogue.count("7") == 3
+
+    async def test_a_hidden_image_keeps_its_blobs_and_can_be_shown_and_removed(self, catalogue: Catalogue) -> None:
+        for hidden, seen in ((True, []), (False, ["1"]), (True, [])):
+            await catalogue.merge("1", POST | MEDIA | {"visibility": {"turn": 1, "hidden": hidden, "spoiler": True}})
+            assert list(await catalogue.entries(["1"])) == seen
+            assert await catalogue.uses("a" * 64)
+        await catalogue.remove("1")
+        assert await catalogue.entries(["1"], with_hidden=True) == {}
+        assert not await catalogue.uses("a" * 64)
+
     async def test_merging_again_changes_nothing(self, catalogue: Catalogue) -> None:
         for _ in range(2):
             await catalogue.merge("1", POST)

@@ -39,6 +39,7 @@ from contracts.ports import (
     SearchStep,
     StateEntry,
     build_known_images,
+    is_hidden,
     is_hidden_by,
 )
 from contracts.subjects import subject_of
@@ -317,14 +318,15 @@ class MemoryCatalogue:
         named = ("original", "blob"), ("media", "pixels"), ("media", "thumbnail"), ("fingerprint", "blob")
         return any(document.get(part, {}).get(field) == blob for document in self.documents.values() for part, field in named)
 
-    async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
+    async def entries(self, image_ids: Collection[str], *, with_hidden: bool = False) -> dict[str, CatalogueEntry]:
         self._reach()
-        return {each: CatalogueEntry(each, self.documents[each]) for each in image_ids if each in self.documents}
+        found = (CatalogueEntry(each, self.documents[each]) for each in image_ids if each in self.documents)
+        return {entry.image_id: entry for entry in found if with_hidden or not is_hidden(entry.document)}
 
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         self._reach()
         for image_id in sorted(self.documents):
-            if guild_id in (None, self._guild_of(image_id)):
+            if guild_id in (None, self._guild_of(image_id)) and not is_hidden(self.documents[image_id]):
                 yield CatalogueEntry(image_id, self.documents[image_id])
 
     async def count(self, guild_id: str | None = None) -> int:

@@ -27,6 +27,10 @@ class Archive(FeatureSearch, Protocol):
 
     def put(self, guild_id: str, generation: str, image_id: str, channel_id: str, data: bytes) -> None: ...
 
+    def hide(self, image_id: str, turn: int) -> None: ...
+
+    def show(self, image_id: str, turn: int) -> None: ...
+
     def remove(self, image_id: str) -> None: ...
 
 
@@ -238,3 +242,49 @@ class FeatureSearchSuite:
             await asyncio.sleep(0)
         assert await asyncio.gather(*searches) == [[str(number)] for number in range(20)]
         assert await ask(229) == ["229"]
+
+    async def test_a_hidden_image_is_not_found_until_it_is_shown_again(self, filled: Archive) -> None:
+        async def is_found(top: int = 3) -> list[bool]:
+            by_features = await filled.candidates(GUILD, GENERATION, query_fingerprint(7), top=top, channels=["1"])
+            near = make_fingerprint(np.zeros((0, 128), np.uint8), random_hash(7, bits=10))
+            by_hash = await filled.candidates(GUILD, GENERATION, near, top=top, channels=None)
+            known = await filled.fingerprints(GUILD, GENERATION, ["7"])
+            return ["7" in ids_of(by_features), "7" in ids_of(by_hash), "7" in known]
+
+        for change, turn, found in (
+            ("hide", 2, False),
+            ("show", 1, False),
+            ("show", 2, True),
+            ("hide", 1, True),
+            ("hide", 3, False),
+        ):
+            getattr(filled, change)("7", turn)
+            assert await is_found() == [found] * 3
+        assert await filled.size(GUILD, GENERATION) == 30
+
+    async def test_an_image_may_be_hidden_before_it_comes(self, archive: Archive) -> None:
+        archive.hide("2", 1)
+        for number in range(3):
+            archive.put(GUILD, GENERATION, str(number), "0", archived_fingerprint(number))
+        archive.put(GUILD, GENERATION, "2", "0", archived_fingerprint(2))
+        found = await archive.candidates(GUILD, GENERATION, query_fingerprint(2), top=3, channels=None)
+        assert "2" not in ids_of(found)
+        archive.show("2", 1)
+        assert ids_of(await archive.candidates(GUILD, GENERATION, query_fingerprint(2), top=1, channels=None)) == ["2"]
+
+    async def test_a_hidden_image_takes_no_place_of_another(self, archive: Archive) -> None:
+        for number in range(40):
+            archive.put(GUILD, GENERATION, str(number), "0", make_fingerprint(random_descriptors(1), random_hash(1)))
+        for number in range(39):
+            archive.hide(str(number), 1)
+        found = await archive.candidates(GUILD, GENERATION, query_fingerprint(1), top=1, channels=None)
+        assert ids_of(found) == ["39"]
+
+    async def test_a_hidden_image_is_not_found_by_its_colours(self, archive: Archive) -> None:
+        for number in range(5):
+            archive.put(GUILD, GENERATION, str(number), "0", colour_fingerprint(RED, SAND))
+        for number in range(4):
+            archive.hide(str(number), 1)
+        for channels in (None, ["0"]):
+            found = await archive.find_by_colour(GUILD, GENERATION, colour_fingerprint(RED), top=1, channels=channels)
+            assert ids_of(found) == ["4"]

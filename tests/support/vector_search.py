@@ -1,6 +1,7 @@
 """The behaviour of every VectorSearch. A test module subclasses VectorSearchSuite and provides the fixture `archive`."""
 
 import asyncio
+import itertools
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
@@ -19,6 +20,10 @@ class Archive(VectorSearch, Protocol):
     """A VectorSearch that tests can fill."""
 
     def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, vector: bytes) -> None: ...
+
+    def hide(self, image_id: str, turn: int) -> None: ...
+
+    def show(self, image_id: str, turn: int) -> None: ...
 
     def remove(self, image_id: str) -> None: ...
 
@@ -268,3 +273,52 @@ class VectorSearchSuite:
             for number, found in zip(range(390, 394), await asked, strict=True):
                 assert found[0] == f"{number:04}"
                 assert all(int(image_id) < 400 for image_id in found)
+
+    async def test_a_hidden_image_is_not_found_until_it_is_shown_again(self, archive: Archive) -> None:
+        for image_id, cosine in [("10", 1.0), ("11", 0.9)]:
+            archive.add(GUILD, GENERATION, image_id, "1", vector_at_cosine(cosine))
+        for change, turn, seen in (("hide", 1, ["11"]), ("show", 1, ["10", "11"]), ("show", 2, ["10", "11"]), ("hide", 3, ["11"])):
+            getattr(archive, change)("10", turn)
+            for channels in (None, ["1"]):
+                found = await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=5, channels=channels)
+                assert ids_of(found) == seen
+                alike = await archive.find_similar(GUILD, GENERATION, "11", at_least=0.5, top=5, channels=channels)
+                assert ids_of(alike) == [image_id for image_id in seen if image_id != "11"]
+                of_it = await archive.find_similar(GUILD, GENERATION, "10", at_least=0.5, top=5, channels=channels)
+                assert ids_of(of_it) == (["11"] if "10" in seen else [])
+
+    @pytest.mark.parametrize("order", [*itertools.permutations(range(4))], ids=lambda order: "".join(map(str, order)))
+    async def test_what_happens_to_an_image_may_be_applied_in_any_order(self, archive: Archive, order: tuple[int, ...]) -> None:
+        changes = (
+            lambda: archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1)),
+            lambda: archive.hide("10", 1),
+            lambda: archive.show("10", 1),
+            lambda: archive.hide("10", 2),
+        )
+        for number in order:
+            changes[number]()
+        assert list(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == []
+        archive.show("10", 2)
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == ["10"]
+
+    async def test_hidden_images_take_no_place_of_others(self, archive: Archive) -> None:
+        """The three hundred nearest are hidden: what is left is found all the same, however few are asked for."""
+        rows = random_vectors(1200)
+        for number, row in enumerate(rows):
+            row[0] = 3 if number < 300 else 0
+            archive.add(GUILD, GENERATION, f"{number:04}", str(number % 2), row.tobytes())
+        for number in range(300):
+            archive.hide(f"{number:04}", 1)
+        for channels, step in ((None, 1), (["0"], 2)):
+            found = await archive.search(GUILD, GENERATION, rows[0].tobytes(), top=5, channels=channels)
+            rest = range(300, 1200, step)
+            cosines = {number: float(rows[0] @ rows[number] / np.linalg.norm(rows[number])) for number in rest}
+            assert ids_of(found) == [f"{number:04}" for number in sorted(cosines, key=lambda number: -cosines[number])[:5]]
+
+    async def test_an_image_that_was_removed_is_never_shown_again(self, archive: Archive) -> None:
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
+        archive.hide("10", 1)
+        archive.remove("10")
+        archive.show("10", 2)
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
+        assert list(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == []

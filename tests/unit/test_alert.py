@@ -22,7 +22,7 @@ from contracts.generations import Generation, Generations
 from infra.vectors.index import EmbeddedIndex
 from stages.alert import STAGE, Deps, cosine_similarity, handle
 from tests.support.facts import ALERT, ALEX, BLOB, MOMENT, SEARCH
-from tests.support.fakes import MemoryAlerts, MemoryJournal
+from tests.support.fakes import MemoryAlerts, MemoryCatalogue, MemoryJournal
 
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.6)
 
@@ -75,12 +75,28 @@ async def handle_with_log(
     event: AlertRequested | AlertSet | AlertEmbedded | ImageEmbedded,
     *log: Fact,
     archive: EmbeddedIndex | None = None,
+    catalogue: MemoryCatalogue | None = None,
     now: Generations = FIRST,
 ) -> list[Fact]:
     journal = MemoryJournal()
     for fact in log:
         await journal.record(fact, Origin("1"))
-    return list(await handle(event, Deps(journal, MemoryAlerts(journal), archive or EmbeddedIndex(), lambda: now)))
+    return list(
+        await handle(
+            event, Deps(journal, MemoryAlerts(journal), archive or EmbeddedIndex(), catalogue or MemoryCatalogue(), lambda: now)
+        )
+    )
+
+
+async def test_an_image_that_is_hidden_by_then_triggers_nothing() -> None:
+    catalogue = MemoryCatalogue()
+    for turn, hidden, triggered in ((1, True, False), (1, False, True)):
+        await catalogue.merge("20", {"visibility": {"turn": turn, "hidden": hidden, "spoiler": False}})
+        assert bool(await handle_with_log(image(), alert(), catalogue=catalogue)) is triggered
+    archive = EmbeddedIndex()
+    archive.add("7", "g1", "20", "9", direction(0))
+    archive.hide("20", 1)
+    assert await handle_with_log(alert(), alert(), archive=archive) == []
 
 
 async def test_a_request_becomes_an_alert_that_does_not_need_the_search() -> None:

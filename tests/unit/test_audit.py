@@ -20,7 +20,7 @@ NOTHING: frozenset[str] = frozenset()
 def chain(**sets: Collection[str]) -> Chain:
     """Return a chain of three images that have all facts, except for the given sets."""
     whole = dict.fromkeys(("posted", "downloaded", "preprocessed", "fingerprinted", "embedded", "indexed"), ALL)
-    return Chain(**{**whole, "rejected": NOTHING, "removed": NOTHING, "waiting": {}, **sets})  # type: ignore[arg-type]
+    return Chain(**{**whole, "rejected": NOTHING, "removed": NOTHING, "turned": NOTHING, "waiting": {}, **sets})  # type: ignore[arg-type]
 
 
 def final_state(**sets: Collection[str]) -> FinalState:
@@ -29,7 +29,7 @@ def final_state(**sets: Collection[str]) -> FinalState:
 
 def catalogue_sets(**sets: Collection[str]) -> CatalogueSets:
     whole = dict.fromkeys(("documents", "posts", "originals", "pictures", "fingerprints", "vectors"), ALL)
-    return CatalogueSets(**{**whole, "rejections": NOTHING, "tombstones": NOTHING, **sets})  # type: ignore[arg-type]
+    return CatalogueSets(**{**whole, "rejections": NOTHING, "visibilities": NOTHING, "tombstones": NOTHING, **sets})  # type: ignore[arg-type]
 
 
 def test_nothing_is_missing_of_complete_images() -> None:
@@ -75,6 +75,7 @@ def test_the_catalogue_should_have_everything_that_the_log_has() -> None:
     assert checks.find_missing_parts(chain(), final_state(), catalogue_sets(fingerprints={"1", "2"})).images == {"3"}
     rejected = chain(rejected={"3"}, preprocessed={"1", "2"})
     assert checks.find_missing_parts(rejected, final_state(), catalogue_sets()).images == {"3"}
+    assert checks.find_missing_parts(chain(turned={"1", "2"}), final_state(), catalogue_sets(visibilities={"1"})).images == {"2"}
     assert checks.find_missing_catalogue_vectors(
         chain(), final_state(), catalogue_sets(posts={"1", "2"}, vectors={"1"})
     ).images == {"2"}

@@ -16,6 +16,7 @@ from infra.features.index import FeatureIndex, compute_digest
 from infra.features.segment import WORD_COUNT
 from infra.features.shard import FeatureEntry
 from infra.features.snapshot import load, save
+from infra.vectors.snapshot import read_manifest, replace_manifest
 from infra.vision.colours import COLOUR_BINS
 
 
@@ -36,11 +37,18 @@ def make_entry(number: int) -> FeatureEntry:
 
 
 def play(index: FeatureIndex, start: int, stop: int) -> None:
-    """Apply the facts of some log positions: each adds an image (every fourth in another guild), every tenth removes one."""
+    """Apply the facts of some log positions: each adds an image (every fourth in another guild), every tenth removes one.
+
+    Every seventh hides the image before, and half of these are shown again.
+    """
     for position in range(start, stop):
         index.add("8" if position % 4 == 0 else "7", "g1", f"i{position}", f"c{position % 3}", make_entry(position))
         if position % 10 == 9:
             index.remove(f"i{position - 5}")
+        if position % 7 == 3:
+            index.hide(f"i{position - 1}", 1)
+        if position % 14 == 5:
+            index.show(f"i{position - 3}", 1)
         index.advance(position)
 
 
@@ -71,6 +79,8 @@ def test_any_difference_changes_the_digest() -> None:
     for change in (
         lambda index: index.remove("i49"),
         lambda index: index.add("7", "g1", "i50", "c1", make_entry(50)),
+        lambda index: index.hide("i49", 1),
+        lambda index: index.show("i49", 1),
         lambda index: index.add("7", "g1", "i49", "other channel", make_entry(49)),
         lambda index: index.add("7", "g1", "i49", "c1", make_entry(50)),
     ):
@@ -111,9 +121,33 @@ def test_only_the_files_of_the_snapshot_remain(tmp_path: Path) -> None:
         (tmp_path / "segment.tmp").write_bytes(b"half")
     save(build_index(300, tmp_path), tmp_path)
     manifest = orjson.loads((tmp_path / "manifest.json").read_bytes())["manifest"]
-    names = {manifest["removed"]} | {shard["table"] for shard in manifest["shards"]}
+    names = {manifest["removed"], manifest["turns"]} | {shard["table"] for shard in manifest["shards"]}
     names |= {segment["name"] for shard in manifest["shards"] for segment in shard["segments"]}
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json"} | {f"{name}.data" for name in names}
+
+
+def test_a_snapshot_of_an_earlier_version_is_loaded(tmp_path: Path) -> None:
+    index = FeatureIndex(tmp_path)
+    index.add("7", "g1", "i1", "c1", make_entry(1))
+    save(index, tmp_path)
+    manifest = read_manifest(tmp_path)
+    assert manifest.pop("turns") is None
+    replace_manifest(tmp_path, manifest)
+    restored = load_index(tmp_path)
+    assert (len(restored), restored.turns) == (1, {})
+
+
+def test_a_hidden_image_keeps_its_postings(tmp_path: Path) -> None:
+    index = build_index(100, tmp_path)
+    for position in range(1, 90):
+        index.hide(f"i{position}", 9)
+    save(index, tmp_path)
+    for position in range(1, 90):
+        index.show(f"i{position}", 9)
+    again = build_index(100)
+    for position in range(1, 90):
+        again.show(f"i{position}", 9)
+    assert compute_digest(index) == compute_digest(again)
 
 
 def test_removed_images_and_dropped_generations_stay_out_after_a_restart(tmp_path: Path) -> None:

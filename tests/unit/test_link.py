@@ -14,6 +14,7 @@ from stages.persist import build_fields
 from tests.support.fakes import FixedComparer, MemoryBlobs, MemoryCatalogue, MemoryFeatures, MemoryJournal
 
 MATCHING = Calibration(match_at=0.9, possible_at=0.6)
+HIDDEN = {"visibility": {"turn": 1, "hidden": True, "spoiler": False}}
 PART: Quad = (0, 0, 0.5, 0, 0.5, 1, 0, 1)
 
 
@@ -87,6 +88,24 @@ async def test_a_later_post_of_a_piece_is_a_repost_of_the_first(guild: Guild) ->
     assert await guild.link("20") == [
         ImageReposted(guild_id="7", channel_id="80", thread_of="8", image_id="20", generation="g1", same_as="11", score=0.95)
     ]
+
+
+async def test_a_hidden_post_is_not_the_first_post(guild: Guild) -> None:
+    await guild.post("10", day=1)
+    await guild.post("11", day=2)
+    await guild.post("20", day=3)
+    await guild.catalogue.merge("10", HIDDEN)
+    (fact,) = await guild.link("20")
+    assert fact.same_as == "11"
+
+
+async def test_an_image_that_is_hidden_meanwhile_is_linked_for_when_it_is_shown_again(guild: Guild) -> None:
+    await guild.post("10", day=1)
+    await guild.post("20", day=2)
+    await guild.catalogue.merge("20", HIDDEN)
+    guild.index.hide("20", 1)
+    (fact,) = await guild.link("20")
+    assert fact.same_as == "10"
 
 
 async def test_a_part_of_a_piece_or_a_similar_picture_is_no_repost(guild: Guild) -> None:

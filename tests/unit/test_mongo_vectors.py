@@ -31,7 +31,7 @@ def test_the_pipeline_searches_one_generation_in_one_guild() -> None:
         "queryVector": Binary.from_vector([0.6, -0.8], BinaryVectorDtype.FLOAT32),
         "numCandidates": 1000,
         "limit": 50,
-        "filter": {"metadata.guild_id": "7"},
+        "filter": {"$and": [{"metadata.guild_id": "7"}, {"visibility.hidden": {"$ne": True}}]},
     }
     assert project == {"$project": {"_id": 1, "score": {"$meta": "vectorSearchScore"}}}
 
@@ -40,7 +40,11 @@ def test_the_pipeline_filters_by_readable_channels() -> None:
     search, _ = search_pipeline("7", "g1", VECTOR, top=3, channels={"71", "70"})
     named = {"$in": ["70", "71"]}
     assert search["$vectorSearch"]["filter"] == {
-        "$and": [{"metadata.guild_id": "7"}, {"$or": [{"metadata.channel_id": named}, {"metadata.thread_of": named}]}]
+        "$and": [
+            {"metadata.guild_id": "7"},
+            {"visibility.hidden": {"$ne": True}},
+            {"$or": [{"metadata.channel_id": named}, {"metadata.thread_of": named}]},
+        ]
     }
 
 
@@ -55,8 +59,8 @@ def test_every_filtered_field_is_declared_in_the_index() -> None:
     fields = index_definition("g1", 512)["fields"]
     assert fields[0] == {"type": "vector", "path": "clip_embedding.g1", "numDimensions": 512, "similarity": "cosine"}
     declared = {field["path"] for field in fields if field["type"] == "filter"}
-    guild, channels = search_pipeline("7", "g1", VECTOR, top=1, channels=["70"])[0]["$vectorSearch"]["filter"]["$and"]
-    assert {field for clause in (guild, *channels["$or"]) for field in clause} == declared
+    guild, hidden, channels = search_pipeline("7", "g1", VECTOR, top=1, channels=["70"])[0]["$vectorSearch"]["filter"]["$and"]
+    assert {field for clause in (guild, hidden, *channels["$or"]) for field in clause} == declared
 
 
 @pytest.mark.parametrize(("score", "similarity"), [(1.0, 1.0), (0.5, 0.0), (0.0, -1.0), (0.95, 0.9)])

@@ -19,6 +19,7 @@ from tests.support.fakes import MemoryAlerts, MemoryCatalogue, MemoryJournal, Me
 ORIGIN = Origin("test")
 TRIGGERED = AlertTriggered(**ALERT, image_id="9", score=0.97, channel_id="8", locale="de", age_restricted=True)
 REPOSTED = ImageReposted(guild_id="7", channel_id="8", image_id="9", generation="g1", same_as="3", score=0.98)
+HIDDEN = {"visibility": {"turn": 1, "hidden": True, "spoiler": False}}
 SET = next(fact for fact in example_facts() if isinstance(fact, AlertSet))
 
 
@@ -101,6 +102,26 @@ async def test_a_repost_that_two_generations_found_is_marked_once(world: World) 
     for fact in reversed(facts):
         await notify.handle(fact, world.deps)
     assert len(world.notices.marked) == 1
+
+
+@pytest.mark.parametrize("image_id", ["9", "3"])
+async def test_a_hidden_post_is_not_marked(world: World, image_id: str) -> None:
+    await world.want(repost_notice="reply")
+    for each in ("9", "3"):
+        await world.post(each, "8")
+    await world.catalogue.merge(image_id, HIDDEN)
+    await notify.handle(REPOSTED, world.deps)
+    assert world.notices.marked == []
+
+
+async def test_nobody_is_notified_of_a_hidden_image(world: World) -> None:
+    await world.journal.record(SET, ORIGIN)
+    await world.post("9", "8")
+    world.notices.readers.add(("8", "5"))
+    await world.catalogue.merge("9", HIDDEN)
+    [delivered] = await notify.handle(TRIGGERED, world.deps)
+    assert isinstance(delivered, AlertDelivered)
+    assert (delivered.outcome, world.notices.told) == ("withheld", [])
 
 
 @pytest.mark.parametrize("missing", ["9", "3"])

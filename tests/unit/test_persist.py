@@ -17,6 +17,7 @@ from contracts.events import (
     ImageEmbedded,
     ImageFact,
     ImageFingerprinted,
+    ImageHidden,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
@@ -24,6 +25,7 @@ from contracts.events import (
     ImageRemoved,
     ImageReposted,
     ImageResurfaced,
+    ImageShown,
     Person,
     StoredFile,
 )
@@ -226,6 +228,36 @@ async def test_the_document_links_the_earliest_of_the_first_posts_found(catalogu
     assert (await catalogue.entries(["1"]))["1"].document["repost_of"] == {"image_id": "999", "score": 0.8, "generation": "g2"}
 
 
+def hidden(turn: int) -> ImageHidden:
+    return ImageHidden(**WHERE, message_id="88", turn=turn, hidden_at=WHEN)
+
+
+def shown(turn: int, *, spoiler: bool = False) -> ImageShown:
+    return ImageShown(**WHERE, message_id="88", turn=turn, shown_at=WHEN, spoiler=spoiler)
+
+
+@pytest.mark.parametrize(
+    ("facts", "visibility"),
+    [
+        ((hidden(1),), {"turn": 1, "hidden": True, "spoiler": False}),
+        ((hidden(1), shown(1)), {"turn": 1, "hidden": False, "spoiler": False}),
+        ((hidden(1), shown(1, spoiler=True), hidden(2)), {"turn": 2, "hidden": True, "spoiler": False}),
+        ((hidden(9), shown(9), shown(10, spoiler=True)), {"turn": 10, "hidden": False, "spoiler": True}),
+    ],
+    ids=["hidden", "shown again", "hidden again", "a spoiler"],
+)
+async def test_the_highest_turn_says_whether_the_image_is_shown(
+    tmp_path: Path, facts: tuple[ImageFact, ...], visibility: dict[str, Any]
+) -> None:
+    for number, order in enumerate(itertools.permutations((POSTED, EMBEDDED, *facts))):
+        catalogue = await open_sqlite_catalogue(tmp_path / f"{number}.sqlite")
+        recorded = await play(catalogue, *order, facts[0])
+        document = (await catalogue.entries(["1"], with_hidden=True))["1"].document
+        await catalogue.close()
+        assert document == POST_FIELDS | {"visibility": visibility}
+        assert [type(fact) for fact in recorded] == [ImageIndexed]
+
+
 async def test_each_generation_is_indexed(catalogue: SqliteCatalogue) -> None:
     second = EMBEDDED.model_copy(update={"generation": "g2"})
     recorded = await play(catalogue, POSTED, EMBEDDED, second)
@@ -237,7 +269,7 @@ async def test_a_removed_image_is_never_indexed_again_and_late_facts_are_reporte
     catalogue: SqliteCatalogue, before: tuple[ImageFact, ...]
 ) -> None:
     assert not [fact for fact in await play(catalogue, *before, REMOVED) if isinstance(fact, ImageResurfaced)]
-    late = (DOWNLOADED, PREPROCESSED, FINGERPRINTED, EMBEDDED, REJECTED, REPOSTED)
+    late = (DOWNLOADED, PREPROCESSED, FINGERPRINTED, EMBEDDED, REJECTED, REPOSTED, hidden(1), shown(1))
     assert await play(catalogue, *late) == [ImageResurfaced(**WHERE, late=fact.name) for fact in late]
     assert await catalogue.entries(["1"]) == {}
     assert await catalogue.vector("1", "g1") is None
@@ -255,7 +287,7 @@ def test_the_declaration_of_the_stage() -> None:
     assert STAGE.families == ("image",)
     assert STAGE.emits == (ImageIndexed, ImageResurfaced)
     made = {ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded}
-    assert set(STAGE.consumes) == {ImagePosted, *made, ImageRejected, ImageReposted, ImageRemoved}
+    assert set(STAGE.consumes) == {ImagePosted, *made, ImageRejected, ImageReposted, ImageHidden, ImageShown, ImageRemoved}
     assert STAGE.by_generation == (ImageEmbedded,)
 
 

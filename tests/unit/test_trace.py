@@ -18,10 +18,14 @@ from contracts.events import (
     SearchDescribed,
 )
 from contracts.generations import Generations
+from contracts.subjects import subject_of
+from infra.nats.reader import RawEntry, encode_body
+from pipeline.engine.registry import STAGES
 from pipeline.failures.letters import Letter
 from pipeline.trace.lookup import Entity, EntityHistory
-from pipeline.trace.story import CatalogueStatus, EntityStatus, describe_status
+from pipeline.trace.story import CatalogueStatus, EntityStatus, build_story, describe_status
 from tests.support.facts import IMAGE, SEARCH, example_facts, founding_facts, posted, requested
+from tests.support.posts import hidden, removed, shown
 
 KINDS: dict[type[Fact], Fact] = {type(fact): fact for fact in example_facts()}
 MADE = (ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageIndexed, ImageFingerprinted)
@@ -76,6 +80,38 @@ def test_a_rejected_image_is_shown_with_its_reason() -> None:
 
 def test_a_removed_image_has_no_other_status() -> None:
     assert status_of([KINDS[ImageRemoved], *WAY], letters=("embed.image.3",)).line == "removed on 2026-11-21 12:00:00 UTC (deleted)"
+
+
+def test_an_image_that_was_not_shown_for_a_week_is_removed_as_such() -> None:
+    expired = removed(posted(), expired=True)
+    assert status_of([expired, *WAY]).line == "removed on 2026-11-21 12:00:00 UTC (not shown for a week)"
+
+
+def test_a_hidden_image_is_not_findable_until_it_is_shown_again() -> None:
+    hidden_line = "in the catalogue, but hidden since 2026-11-21 12:00:00 UTC: its message does not show it"
+    findable = "in the catalogue and findable in g1"
+    post = posted()
+    for turns, line in (
+        ([hidden(post)], hidden_line),
+        ([shown(post), hidden(post)], findable),
+        ([hidden(post, 2), shown(post), hidden(post)], hidden_line),
+        ([shown(post, 3, spoiler=True), hidden(post, 2)], findable),
+    ):
+        assert (status_of([*turns, *WAY]).line, status_of([*turns, *WAY]).well) == (line, True)
+    assert status_of([*WAY[:3], hidden(post)]).line == "waits for embed"
+
+
+def test_what_hides_and_shows_an_image_is_told_in_sentences() -> None:
+    post = posted()
+    facts = [post, hidden(post), shown(post), shown(post, 2, spoiler=True), removed(post, expired=True)]
+    entries = [RawEntry(number, subject_of(fact), {}, encode_body(fact)) for number, fact in enumerate(facts, 1)]
+    story = build_story(EntityHistory(Entity("image", "7", "9"), entries, [], [], []), STAGES)
+    assert [(step.what, step.detail) for step in story.steps[1:]] == [
+        ("hidden", "its message does not show it any more, so nobody finds it"),
+        ("shown", "its message shows it"),
+        ("shown", "its message shows it as a spoiler"),
+        ("removed", "not shown for a week: only its id and the time are kept"),
+    ]
 
 
 def test_a_search_is_answered_or_waits_for_a_stage() -> None:

@@ -1,4 +1,4 @@
-"""The vector index agrees with a simple model after any sequence of adds, removals, searches, saves and restores."""
+"""The vector index agrees with a simple model after any sequence of adds, removals, turns, searches, saves and restores."""
 
 import asyncio
 import tempfile
@@ -38,6 +38,7 @@ class IndexAndModel(RuleBasedStateMachine):
         self.index = EmbeddedIndex(graph_above=graph_above)
         self.model: dict[Key, dict[str, tuple[str, np.ndarray]]] = {}
         self.removed: set[str] = set()
+        self.turns: dict[str, tuple[int, bool]] = {}
 
     @rule(guild=GUILDS, generation=GENERATIONS, image=IMAGES, channel=CHANNELS, vector=VECTORS)
     def add(self, guild: str, generation: str, image: str, channel: str, vector: list[int]) -> None:
@@ -57,6 +58,14 @@ class IndexAndModel(RuleBasedStateMachine):
         for images in self.model.values():
             images.pop(image, None)
 
+    @rule(image=IMAGES, turn=st.integers(1, 3), shown=st.booleans())
+    def hide_or_show(self, image: str, turn: int, shown: bool) -> None:
+        (self.index.show if shown else self.index.hide)(image, turn)
+        self.turns[image] = max(self.turns.get(image, (0, True)), (turn, shown))
+
+    def is_shown(self, image: str) -> bool:
+        return self.turns.get(image, (0, True))[1]
+
     @rule()
     def restart(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +81,7 @@ class IndexAndModel(RuleBasedStateMachine):
         cosines = {
             image: float(min(1.0, np.round(row @ query / np.linalg.norm(row), 6)))
             for image, (channel, row) in images.items()
-            if channels is None or channel in channels
+            if (channels is None or channel in channels) and self.is_shown(image)
         }
         expected = sorted(cosines.items(), key=lambda item: (-item[1], item[0]))[:top]
         found = asyncio.run(self.index.search(guild, generation, to_bytes(vector), top=top, channels=channels))
@@ -81,11 +90,11 @@ class IndexAndModel(RuleBasedStateMachine):
     @rule(guild=GUILDS, image=IMAGES, at_least=st.sampled_from([-1.0, 0.5, 1.0]), top=st.integers(1, 30), channels=FILTERS)
     def find_similar(self, guild: str, image: str, at_least: float, top: int, channels: set[str] | None) -> None:
         images = self.model.get((guild, "g1"), {})
-        own = images[image][1] if image in images else None
+        own = images[image][1] if image in images and self.is_shown(image) else None
         cosines = {
             other: float(np.round(row @ own / np.linalg.norm(row) / np.linalg.norm(own), 6))
             for other, (channel, row) in images.items()
-            if own is not None and other != image and (channels is None or channel in channels)
+            if own is not None and other != image and (channels is None or channel in channels) and self.is_shown(other)
         }
         alike = [(other, cosine) for other, cosine in cosines.items() if cosine >= at_least]
         found = asyncio.run(self.index.find_similar(guild, "g1", image, at_least=at_least, top=top, channels=channels))

@@ -24,12 +24,19 @@ ROWS = random_vectors(600)
 
 
 def play(index: EmbeddedIndex, start: int, stop: int) -> None:
-    """Apply the facts of some log positions: each adds an image (every fourth in another guild), every tenth removes one."""
+    """Apply the facts of some log positions: each adds an image (every fourth in another guild), every tenth removes one.
+
+    Every seventh hides the image before, and half of these are shown again.
+    """
     for number in range(start, stop):
         guild = "8" if number % 4 == 0 else "7"
         index.add(guild, "g1", f"i{number}", f"c{number % 3}", ROWS[number].tobytes())
         if number % 10 == 9:
             index.remove(f"i{number - 5}")
+        if number % 7 == 3:
+            index.hide(f"i{number - 1}", 1)
+        if number % 14 == 5:
+            index.show(f"i{number - 3}", 1)
         if number % 50 == 0:
             index.add(guild, "g2", f"i{number}", "c1", ROWS[0].tobytes())
         index.advance(number)
@@ -51,7 +58,7 @@ async def observe(index: EmbeddedIndex) -> tuple[Any, ...]:
         for channels in (None, ["c1"])
         for query in queries
     ]
-    return index.position, index.removed, {key: len(shard) for key, shard in index.shards.items()}, found
+    return index.position, index.removed, index.turns, {key: len(shard) for key, shard in index.shards.items()}, found
 
 
 def load_index(folder: Path, graph_above: int = 10_000) -> EmbeddedIndex:
@@ -130,6 +137,17 @@ def test_the_graph_searches_as_widely_after_a_restart(tmp_path: Path, monkeypatc
     assert (restored._index.expansion_search, restored._index.expansion_add) == (200, 300)
 
 
+def test_a_snapshot_of_an_earlier_version_is_loaded(tmp_path: Path) -> None:
+    index = EmbeddedIndex()
+    index.add("7", "g1", "i1", "c1", ROWS[1].tobytes())
+    save(index, tmp_path)
+    manifest = snapshot.read_manifest(tmp_path)
+    assert manifest.pop("turns") is None
+    snapshot.replace_manifest(tmp_path, manifest)
+    restored = load_index(tmp_path)
+    assert (len(restored), restored.turns) == (1, {})
+
+
 def test_files_of_older_snapshots_and_crashes_are_deleted(tmp_path: Path) -> None:
     for stop in (100, 200, 300):
         save(build_index(stop, graph_above=0), tmp_path)
@@ -139,6 +157,7 @@ def test_files_of_older_snapshots_and_crashes_are_deleted(tmp_path: Path) -> Non
     manifest = orjson.loads((tmp_path / "manifest.json").read_bytes())["manifest"]
     named = {
         manifest["removed"],
+        manifest["turns"],
         *(shard["table"] for shard in manifest["shards"]),
         *(shard["graph"] for shard in manifest["shards"]),
     }
