@@ -24,6 +24,10 @@ INCIDENTS = "INCIDENTS"
 LANES: dict[str, str] = {"image": IMAGES, "search": SEARCHES, "alert": ALERTS, "removal": REMOVALS}
 """The stream of each lane, by the family of its facts."""
 
+RECORD, MESSAGE, DISCORD = "record", "message", "DISCORD"
+"""What the gateway does with a message of Discord, the family of such messages, and where they come from. They are no stage, lane
+and stream, but stand for them in the dead letter of a message that cannot be read."""
+
 _STREAM_OF: dict[Family, str] = {**LANES, "generation": IMAGES, "incident": INCIDENTS}  # type: ignore[dict-item]
 
 REBUILD_INDEX = "mapseek.control.rebuild-index"
@@ -47,6 +51,7 @@ _ID = "[A-Za-z0-9_-]{1,64}"
 
 _FACT_SUBJECT = re.compile(rf"mapseek\.([a-z]{{1,32}}\.[a-z]{{1,32}})\.v([1-9][0-9]{{0,3}})(?:\.{_ID}){{1,8}}")
 _LETTER_SUBJECT = re.compile(rf"mapseek\.(?:failure|retry)\.({_ID})\.({'|'.join(LANES)})\.([1-9][0-9]{{0,17}})(?:\.({_ID}))?")
+_MESSAGE_LETTER_SUBJECT = re.compile(rf"mapseek\.(?:failure|retry)\.({RECORD})\.({MESSAGE})\.([1-9][0-9]{{0,19}})()\.({_ID})")
 _STATE_KEY = re.compile(
     rf"(?P<guild>{SETTINGS})\.{_ID}|(?P<channel>{MARKS}|{BACKFILLS})\.[0-9]{{1,20}}\.[0-9]{{1,20}}"
     rf"|(?P<member>{FORGOTTEN})\.{_ID}\.{_ID}|(?P<owner>owner)"
@@ -173,25 +178,29 @@ def turn_of(subject: str) -> int:
 
 
 class DeadLetterKey(NamedTuple):
-    """Identifies a dead letter: the stage that gave up, the family and stream sequence of the message, and maybe a generation."""
+    """Identifies a dead letter: the stage that gave up, the family and stream sequence of the message, and maybe a generation.
+
+    A message of Discord has its id instead of a sequence, and its guild.
+    """
 
     stage: str
     family: str
     sequence: str
     generation: str | None = None
+    guild_id: str | None = None
 
     @property
     def id(self) -> str:
-        """The id that people type: `embed/image/123`, `embed/image/123/g2`."""
-        return "/".join(filter(None, self))
+        """The id that people type: `embed/image/123`, `embed/image/123/g2`, `record/message/1234567890`."""
+        return "/".join(filter(None, (self.stage, self.family, self.sequence, self.generation)))
 
 
 def parse_dead_letter(subject: str) -> DeadLetterKey:
     """Parse a subject made by `failure_subject` or `retry_subject`. Raises Malformed."""
-    found = _LETTER_SUBJECT.fullmatch(subject)
+    found = _LETTER_SUBJECT.fullmatch(subject) or _MESSAGE_LETTER_SUBJECT.fullmatch(subject)
     if found is None:
         raise Malformed(f"{subject[:MAX_SHOWN_CHARACTERS]!a} is not the subject of a dead letter")
-    return DeadLetterKey(*found.groups())
+    return DeadLetterKey(*(group or None for group in found.groups()))
 
 
 def consumer_name(stage: str, family: str, generation: str | None = None) -> str:
@@ -240,9 +249,14 @@ def selection_filters(kind: type[Fact], variant: str | None, guild_id: str | Non
     return (guild_filter(kind, guild_id) if guild_id else kind_filter(kind),)
 
 
-def failure_subject(stage: str, family: str, sequence: int | str, generation: str | None = None) -> str:
-    """Build the subject of a dead letter: one for each stage, stream sequence and, if the stage works by generation, generation."""
-    return ".".join(filter(None, ("mapseek", "failure", stage, family, str(sequence), generation)))
+def failure_subject(
+    stage: str, family: str, sequence: int | str, generation: str | None = None, guild_id: str | None = None
+) -> str:
+    """Build the subject of a dead letter: one for each stage, stream sequence and, if the stage works by generation, generation.
+
+    That of a message of Discord ends with its guild, so that a guild's can be found.
+    """
+    return ".".join(filter(None, ("mapseek", "failure", stage, family, str(sequence), generation, guild_id)))
 
 
 def failure_filter(stage: str, family: str, generation: str | None = None) -> str:
@@ -250,9 +264,16 @@ def failure_filter(stage: str, family: str, generation: str | None = None) -> st
     return failure_subject(stage, family, "*", generation)
 
 
-def retry_subject(stage: str, family: str, sequence: int | str, generation: str | None = None) -> str:
+def retry_subject(
+    stage: str, family: str, sequence: int | str, generation: str | None = None, guild_id: str | None = None
+) -> str:
     """Build the subject on which a dead letter is put back for its stage."""
-    return ".".join(filter(None, ("mapseek", "retry", stage, family, str(sequence), generation)))
+    return ".".join(filter(None, ("mapseek", "retry", stage, family, str(sequence), generation, guild_id)))
+
+
+def message_subject(guild_id: str, message_id: str) -> str:
+    """Name a message of Discord as the subject of a fact names its entity. Nothing is recorded on this subject."""
+    return f"mapseek.{MESSAGE}.created.v1.{guild_id}.{message_id}"
 
 
 def retry_filter(stage: str) -> str:

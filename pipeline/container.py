@@ -33,7 +33,7 @@ from contracts.ports import (
     VectorSearch,
 )
 from contracts.stage import Stage
-from contracts.subjects import SEARCHES, kind_filter, stream_of
+from contracts.subjects import FAILURES, MESSAGE, RECORD, SEARCHES, failure_subject, kind_filter, stream_of
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.answers.webhook import WebhookAnswers
 from infra.discord.rest.client import AttachmentUrls, RestClient
@@ -46,7 +46,7 @@ from infra.mongo.vectors import AtlasSearch, open_atlas_search
 from infra.nats.connection import Client
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import FollowedGenerations, follow_answers, open_alerts, open_generations
-from infra.nats.reader import LogPosts, decode_entry_or_warn, read_entries
+from infra.nats.reader import LogPosts, count_on_subjects, decode_entry_or_warn, read_entries
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from infra.tasks import cancel_tasks, raise_if_cancelled
@@ -54,6 +54,7 @@ from pipeline.clock import utc_now
 from pipeline.engine.job import Policy
 from pipeline.engine.registry import STAGES
 from pipeline.engine.topology import STREAM_RETENTION
+from pipeline.engine.unreadable import UnreadableLetters
 from pipeline.generations.encoders import Encoders
 from pipeline.monitoring.status import StageStatus, read_status
 from pipeline.projections.snapshots import open_vector_projection
@@ -137,6 +138,7 @@ class ArchiveOverviewReader:
             images=await self._catalogue.count(guild_id),
             stored_bytes=await asyncio.to_thread(_measure_size, self._blobs),
             backlogs=_sum_backlogs(stages),
+            unreadable=await count_on_subjects(self._client, FAILURES, failure_subject(RECORD, MESSAGE, "*", guild_id=guild_id)),
         )
 
 
@@ -369,8 +371,8 @@ class Container:
             return None
         return await (await self.query_workers()).run(make_thumbnail, data)
 
-    async def gateway_ports(self) -> GatewayPorts:
-        """The ports of the Discord gateway."""
+    async def gateway_ports(self, on_unreadable: Callable[[], None]) -> GatewayPorts:
+        """The ports of the Discord gateway. `on_unreadable` is called for each message that cannot be read."""
         overseer = ArchiveOverviewReader(self.client, STAGES, await self.catalogue(), self.folder / "blobs")
         await self.query_blobs(writes=False)
         return GatewayPorts(
@@ -382,6 +384,7 @@ class Container:
             now=utc_now,
             follow_answers=lambda: follow_answers(self.client),
             alert_thumbnail=lambda alert: self.read_query_thumbnail(alert.pixels),
+            unreadable_messages=UnreadableLetters(self.client, self.journal, on_unreadable),
         )
 
     async def answer_sender(self) -> AnswerSender:

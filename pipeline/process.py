@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from contracts.generations import Generation
 from contracts.ports import ImageEncoder
 from contracts.stage import Stage
-from contracts.subjects import LANES, RETRIES, retry_consumer_name
+from contracts.subjects import LANES, MESSAGE, RECORD, RETRIES, retry_consumer_name
 from infra.discord.gateway import DISCORD, Endpoint, run_gateway, simulator_endpoint
 from infra.discord.services import GatewayPorts
 from infra.nats.connection import LogAddress, connect, disconnect
@@ -157,7 +157,10 @@ async def open_process(
         client = await connect(address, name)
         stack.push_async_callback(disconnect, client)
         restricted = is_restricted(address.user_name)
-        await (topology.check_topology(client, stages) if restricted else topology.ensure_topology(client, STAGES))
+        if restricted:
+            await topology.check_topology(client, stages, with_gateway=with_gateway)
+        else:
+            await topology.ensure_topology(client, STAGES)
         journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
         runtime = Runtime(journal, Metrics(), policy or Policy())
         container = Container(settings, folder, client, journal, stack, encoders, policy)
@@ -177,7 +180,8 @@ async def open_process(
 
         background: tuple[asyncio.Task[None], ...] = ()
         if with_gateway:
-            discord = await stack.enter_async_context(open_gateway(settings, await container.gateway_ports(), runtime.metrics))
+            ports = await container.gateway_ports(runtime.metrics.dead_lettered.labels(RECORD, MESSAGE).inc)
+            discord = await stack.enter_async_context(open_gateway(settings, ports, runtime.metrics))
             checks["gateway"] = discord.check
             background = (discord.task,)
         port = None

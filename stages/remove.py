@@ -20,7 +20,7 @@ MAX_CLOCK_SKEW = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """`posts` finds the images; `erasure` deletes a person's votes and alerts."""
+    """`posts` finds the images; `erasure` deletes a person's votes and alerts, and kept messages that cannot be read."""
 
     posts: Posts
     erasure: LogEraser
@@ -29,7 +29,8 @@ class Deps:
 async def handle(event: RemovalRequested, deps: Deps) -> Sequence[Fact]:
     """Record ImageRemoved for every image that the request is about. For an author, also erase their votes and alerts.
 
-    An image that expired stays if its message shows it again by now.
+    An image that expired stays if its message shows it again by now. Kept messages that cannot be read are erased with the rest, except
+    for an edit: the message is still there.
     """
     removed = [
         ImageRemoved(
@@ -40,6 +41,8 @@ async def handle(event: RemovalRequested, deps: Deps) -> Sequence[Fact]:
     ]
     if event.scope == "author":
         await deps.erasure.erase_person(event.guild_id, event.target)
+    if event.scope != "image" and not event.removal_id.startswith(EDITED_PREFIX):
+        await deps.erasure.erase_unreadable(event.guild_id, event.scope, event.target, event.requested_at + MAX_CLOCK_SKEW)
     return removed
 
 

@@ -123,11 +123,15 @@ class StageBacklog:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The state of a guild's archive. `stored_bytes` is the size of the whole blob store, all guilds included."""
+    """The state of a guild's archive. `stored_bytes` is the size of the whole blob store, all guilds included.
+
+    `unreadable` is the number of the guild's messages that could not be read.
+    """
 
     images: int
     stored_bytes: int
     backlogs: Sequence[StageBacklog]
+    unreadable: int = 0
 
 
 class OverviewReader(Protocol):

@@ -1,9 +1,11 @@
-"""Ports to the log: record facts, look them up, follow posts and alerts, erase. And small mutable documents kept beside the log."""
+"""Ports to the log: record facts, look them up, follow posts and alerts, keep what cannot be read, erase. And small mutable
+documents kept beside the log.
+"""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from contracts.envelope import Origin
 from contracts.events import AlertSet, Fact, ImageFact, ImageHidden, ImagePosted, ImageRemoved, ImageShown, ImageTurn
@@ -131,6 +133,46 @@ class Alerts(Protocol):
         ...
 
 
+ReadAgain = Callable[[str, str, str], Awaitable[None]]
+"""Reads a message of Discord again: the one with this guild id, channel id and message id. Raises Retry to be called again."""
+
+
+class UnreadableMessages(Protocol):
+    """Messages of Discord that cannot be read, each kept once as a dead letter with its payload. Ids are Discord's, as text.
+
+    Every call raises Unavailable if the log cannot be reached.
+    """
+
+    async def keep(
+        self,
+        guild_id: str,
+        channel_id: str,
+        message_id: str,
+        payload: object,
+        reason: str,
+        error: BaseException | None = None,
+        *,
+        thread_of: str | None = None,
+    ) -> bool:
+        """Keep a message, and return whether it is new: False if it is kept already. After a failed retry it is new.
+
+        `payload` is the JSON value that Discord sent; secrets and the message that it replies to are left out. `thread_of` is the
+        channel of a public thread: when that is deleted, the payload is erased.
+        """
+        ...
+
+    async def has(self, guild_id: str, message_id: str) -> bool:
+        """Return whether a message is kept, also if it was put back to be read again."""
+        ...
+
+    async def follow_retries(self, read_again: ReadAgain) -> None:
+        """Have each message read again that somebody put back, one after another, without end.
+
+        One for which Retry or Unavailable is raised comes again later. Whoever cannot read it keeps it again.
+        """
+        ...
+
+
 class LogEraser(Protocol):
     """Erases images and personal data from the log."""
 
@@ -144,6 +186,15 @@ class LogEraser(Protocol):
 
     async def erase_person(self, guild_id: str, person_id: str) -> None:
         """Erase a person's votes and alerts in a guild. Raises Unavailable."""
+        ...
+
+    async def erase_unreadable(
+        self, guild_id: str, scope: Literal["message", "channel", "author", "guild"], target: str, until: datetime
+    ) -> None:
+        """Erase the kept payloads of unreadable messages: of one message, of a channel with its public threads, or of a guild;
+        with the scope "author" those in which the person occurs, as author or otherwise. Of an author and of a guild only those of
+        messages posted up to a time. Raises Unavailable.
+        """
         ...
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.events import AlertSet, SearchAnswered
-from contracts.ports import Alerts, Journal, OverviewReader, Posts, StateStore
+from contracts.ports import Alerts, Journal, OverviewReader, Posts, StateStore, UnreadableMessages
 from contracts.state import GuildSettings, update_document
 from contracts.subjects import SETTINGS, settings_key
 from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentChanges
@@ -54,6 +54,7 @@ class GatewayPorts:
     now: Callable[[], datetime]
     follow_answers: Callable[[], AsyncIterator[SearchAnswered]]
     alert_thumbnail: Callable[[AlertSet], Awaitable[bytes | None]]
+    unreadable_messages: UnreadableMessages
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,13 @@ After a purge alone nobody can read a fact, but its bytes stay in the files of t
 time.
 """
 
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from nats.aio.client import Client
+from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError
 
 from contracts.events import AlertFact, ImageFact, ImageRemoved, ImageResurfaced
@@ -15,11 +19,14 @@ from contracts.subjects import (
     FAILURES,
     IMAGES,
     INCIDENTS,
+    MESSAGE,
+    RECORD,
     RETRIES,
     entity_filters,
     entity_of,
     failure_subject,
     incident_filter,
+    parse_dead_letter,
     parse_subject,
     person_filters,
     retry_subject,
@@ -29,6 +36,13 @@ from infra.nats.reader import get_last_message, read_facts, scan_subjects
 
 MESSAGE_GONE_CODES = (10043, 10057)
 """The server's error codes for a message that is already deleted."""
+
+
+CHANNEL_HEADER, THREAD_OF_HEADER = "mapseek-channel", "mapseek-thread-of"
+"""Headers of an unreadable message: its channel, and for a public thread the channel that the thread belongs to."""
+
+DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
+"""From when Discord counts the time in its ids, in milliseconds."""
 
 
 class LogErasure:
@@ -66,6 +80,24 @@ class LogErasure:
                     for entity_id in {entity_of(subject)[1] for subject in subjects}:
                         await self._erase_all(INCIDENTS, incident_filter(guild_id, entity_id))
                     await self._erase_all(stream, each)
+
+    async def erase_unreadable(
+        self, guild_id: str, scope: Literal["message", "channel", "author", "guild"], target: str, until: datetime
+    ) -> None:
+        message_id = target if scope == "message" else "*"
+        with translate_outages():
+            for stream, build in ((FAILURES, failure_subject), (RETRIES, retry_subject)):
+                subjects, _ = await scan_subjects(
+                    self._js, stream, [build(RECORD, MESSAGE, message_id, guild_id=guild_id)]
+                )
+                for subject in subjects:
+                    if scope in ("author", "guild") and _snowflake_time(parse_dead_letter(subject).sequence) > until:
+                        continue
+                    if scope in ("channel", "author"):
+                        message = await get_last_message(self._js, stream, subject)
+                        if message is None or not _is_about(message, scope, target):
+                            continue
+                    await self._erase_all(stream, subject)
 
     async def erase_entry(self, stream: str, sequence: int) -> None:
         """Erase one entry of a stream. It is no error if it is already gone. Raises Unavailable."""
@@ -108,6 +140,19 @@ async def purge_entries(client: Client, stream: str, subjects: str) -> None:
     """Purge the entries on these subjects. Their bytes stay on disk for now. Raises Unavailable."""
     with translate_outages():
         await client.jetstream().purge_stream(stream, subject=subjects)
+
+
+def _is_about(letter: RawStreamMsg, scope: str, target: str) -> bool:
+    """Whether the message of a dead letter was posted in a channel or one of its public threads, or a person occurs in it."""
+    if scope == "author":
+        return re.search(rb"(?<!\d)%s(?!\d)" % target.encode(), letter.data or b"") is not None
+    headers = letter.headers or {}
+    return target in (headers.get(CHANNEL_HEADER), headers.get(THREAD_OF_HEADER))
+
+
+def _snowflake_time(message_id: str) -> datetime:
+    """Return when a message was posted, which its id says."""
+    return DISCORD_EPOCH + timedelta(milliseconds=int(message_id) >> 22)
 
 
 def _is_kind(kind: type[ImageFact], subject: str) -> bool:

@@ -39,6 +39,7 @@ from contracts.subjects import (
     IMAGES,
     INCIDENTS,
     JUDGEMENTS,
+    MESSAGE,
     REMOVALS,
     RETRIES,
     kind_filter,
@@ -314,15 +315,18 @@ def to_archived_entry(stream: str, sequence: int, subject: str, headers: Mapping
     return ArchivedEntry(stream, sequence, subject, kept, body)
 
 
-def is_about_search(entry: ArchivedEntry) -> bool:
-    """Return whether it is about work on a search.
+def find_left_out(entry: ArchivedEntry) -> str | None:
+    """Return what an entry is about if archives have nothing about that: a search, or a message of Discord that cannot be read.
 
-    Archives have no searches: they are personal, and the log drops them in a week.
+    Archives have no searches: they are personal, and the log drops them in a week. They have no messages either: Discord has them,
+    and an archive must not keep what is deleted there.
     """
     if entry.stream in (FAILURES, RETRIES):
-        return parse_dead_letter(entry.subject).family == SearchFact.family
-    incident = parse_fact(entry) if entry.stream == INCIDENTS else None
-    return isinstance(incident, Incident) and incident.lane == SearchFact.family
+        family = parse_dead_letter(entry.subject).family
+    else:
+        incident = parse_fact(entry) if entry.stream == INCIDENTS else None
+        family = incident.lane if isinstance(incident, Incident) else ""
+    return {SearchFact.family: "a search", MESSAGE: "a message of Discord"}.get(family)
 
 
 def add_entry(database: sqlite3.Connection, entry: ArchivedEntry) -> None:

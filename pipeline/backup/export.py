@@ -31,7 +31,7 @@ from pipeline.backup.archive_file import (
     add_entry,
     archive_transaction,
     escape_reason,
-    is_about_search,
+    find_left_out,
     list_archived_entries,
     to_archived_entry,
 )
@@ -204,7 +204,7 @@ async def _export_stream(
             except Malformed as error:
                 summary.refused.append(f"entry {entry.sequence} of {stream}: {error}")
             else:
-                if not is_about_search(entry):
+                if find_left_out(entry) is None:
                     add_entry(database, entry)
                     taken += 1
             report_progress(stream, entry.sequence - last, until - last)

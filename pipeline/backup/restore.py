@@ -87,13 +87,13 @@ def move_entry(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEntry |
 
 
 def _move_letter(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEntry | None:
-    stage, family, sequence, generation = parse_dead_letter(entry.subject)
-    place = positions.of(LANES[family], int(sequence))
+    key = parse_dead_letter(entry.subject)
+    place = positions.of(LANES[key.family], int(key.sequence))
     if place is None:
         return None
     headers = {**entry.headers, "mapseek-sequence": str(place)} if "mapseek-sequence" in entry.headers else entry.headers
     there = failure_subject if entry.stream == FAILURES else retry_subject
-    return replace(entry, subject=there(stage, family, place, generation), headers=headers)
+    return replace(entry, subject=there(key.stage, key.family, place, key.generation), headers=headers)
 
 
 def _move_incident(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEntry | None:

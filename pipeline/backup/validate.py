@@ -24,6 +24,7 @@ from contracts.events.generation import GenerationFact
 from contracts.generations import Generations
 from contracts.state import parse_document
 from contracts.subjects import (
+    DISCORD,
     FAILURES,
     LANES,
     RETRIES,
@@ -46,7 +47,7 @@ from pipeline.backup.archive_file import (
     count_rows,
     damaged_archive_error,
     escape_reason,
-    is_about_search,
+    find_left_out,
     list_archived_entries,
     list_entry_blobs,
     read_format,
@@ -267,8 +268,8 @@ def _check_row(
         fact = check_entry(entry)
     except Malformed as error:
         raise Malformed(f"{where}: {error}") from None
-    if is_about_search(entry):
-        raise Malformed(f"{where} is about a search, and archives have none")
+    if left_out := find_left_out(entry):
+        raise Malformed(f"{where} is about {left_out}, and archives have none")
     if entry.entity != entity:
         raise Malformed(f"{where} is about something else than the archive says")
     uses = set(database.execute("SELECT store, name FROM uses WHERE entry = ?", (row,)).fetchall())
@@ -339,7 +340,7 @@ def _check_letter(entry: ArchivedEntry) -> None:
     same = {
         "mapseek-stage": key.stage,
         "mapseek-family": key.family,
-        "mapseek-stream": LANES[key.family],
+        "mapseek-stream": LANES.get(key.family, DISCORD),
         "mapseek-sequence": key.sequence,
         "mapseek-generation": key.generation or "",
     }

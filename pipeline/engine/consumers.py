@@ -13,6 +13,7 @@ from contracts.generations import Generation, Generations
 from contracts.stage import Stage
 from contracts.subjects import (
     LANES,
+    RECORD,
     RETRIES,
     consumer_name,
     generation_filter,
@@ -127,6 +128,11 @@ def plan_retry_consumers(stages: Iterable[Stage[Any]]) -> list[StageConsumer]:
         StageConsumer(stage.name, "retry", RETRIES, _build_config(retry_consumer_name(stage.name), [retry_filter(stage.name)]))
         for stage in stages
     ]
+
+
+def plan_message_retries() -> StageConsumer:
+    """Return the consumer that delivers to the gateway the messages of Discord which are to be read again."""
+    return StageConsumer(RECORD, "retry", RETRIES, _build_config(retry_consumer_name(RECORD), [retry_filter(RECORD)]))
 
 
 def list_first_configs(durable: StageConsumer) -> list[ConsumerConfig]:

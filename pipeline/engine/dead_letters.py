@@ -4,6 +4,7 @@ An incident is a fact about a failed attempt, or about what somebody did with a 
 """
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from contracts.envelope import Origin
 from contracts.events import Incident
-from contracts.subjects import FAILURES, RETRIES, entity_of, failure_subject
+from contracts.subjects import FAILURES, MESSAGE, RETRIES, DeadLetterKey, entity_of, failure_subject
 from contracts.text import replace_surrogates
 from infra.nats.journal import JetStreamJournal
 from pipeline.clock import utc_now
@@ -82,17 +83,33 @@ def read_round(headers: dict[str, str]) -> int:
     return int(headers["mapseek-round"])
 
 
+def build_letter_key(delivery: Delivery, worker: WorkerIdentity) -> DeadLetterKey:
+    """Return what identifies the dead letter of a delivery."""
+    guild_id = entity_of(delivery.subject)[0] if worker.family == MESSAGE else None
+    return DeadLetterKey(worker.stage, worker.family, str(delivery.sequence), worker.generation, guild_id)
+
+
 async def record_dead_letter(
-    journal: JetStreamJournal, delivery: Delivery, worker: WorkerIdentity, *, cause: Cause, reason: str, error: BaseException | None
-) -> None:
-    """Record a dead letter, once for each stage, log entry and round. Its body and `ce-*` headers are those of the log entry."""
+    journal: JetStreamJournal,
+    delivery: Delivery,
+    worker: WorkerIdentity,
+    *,
+    cause: Cause,
+    reason: str,
+    error: BaseException | None,
+    hide: Callable[[str], str] = str,
+) -> bool:
+    """Record a dead letter, once for each stage, log entry and round. Its body and `ce-*` headers are those of the log entry.
+
+    `hide` takes secrets out of the reason and the traceback. Return False if it was recorded before. Raises Unavailable.
+    """
     headers = {
         **remove_server_headers(delivery.headers),
         "mapseek-stage": worker.stage,
         "mapseek-family": worker.family,
         "mapseek-consumer": worker.consumer,
         "mapseek-cause": cause,
-        "mapseek-reason": to_one_line(reason),
+        "mapseek-reason": to_one_line(hide(reason)),
         "mapseek-subject": delivery.subject,
         "mapseek-stream": delivery.stream,
         "mapseek-sequence": str(delivery.sequence),
@@ -105,13 +122,14 @@ async def record_dead_letter(
     if worker.is_replay:
         headers[REPLAYED_HEADER] = "1"
     if error is not None:
-        trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK_CHARACTERS:]
+        trace = hide("".join(traceback.format_exception(error)))[-MAX_TRACEBACK_CHARACTERS:]
         headers["mapseek-traceback"] = replace_surrogates(trace).replace("\r", "").replace("\n", "\\n")
-    subject = failure_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
+    subject = failure_subject(*build_letter_key(delivery, worker))
     # The dead letter of an earlier round may still be there: whoever puts it back deletes it afterwards, by its sequence.
     previous, previous_sequence = await journal.read_last_headers(FAILURES, subject)
-    if previous is None or read_round(previous) < delivery.round:
-        await journal.publish_once(subject, delivery.body, headers, FAILURES, expected_sequence=previous_sequence)
+    if previous is not None and read_round(previous) >= delivery.round:
+        return False
+    return await journal.publish_once(subject, delivery.body, headers, FAILURES, expected_sequence=previous_sequence)
 
 
 def remove_server_headers(headers: dict[str, str]) -> dict[str, str]:

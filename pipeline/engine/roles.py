@@ -33,6 +33,8 @@ from contracts.subjects import (
     JUDGEMENTS,
     LANES,
     MARKS,
+    MESSAGE,
+    RECORD,
     REBUILD_INDEX,
     REMOVALS,
     REQUESTS,
@@ -48,7 +50,7 @@ from contracts.subjects import (
     retry_filter,
 )
 from infra.nats.projections import ALERT_SUBJECTS
-from pipeline.engine.consumers import StageConsumer, plan_consumers, plan_retry_consumers
+from pipeline.engine.consumers import StageConsumer, plan_consumers, plan_message_retries, plan_retry_consumers
 from pipeline.engine.registry import STAGES, find_stages
 
 OPERATOR = "operator"
@@ -151,10 +153,13 @@ def _build_operator() -> LogRole:
 
 
 def _build_gateway() -> LogRole:
-    """The gateway records what no stage does, and shows managers the backlog of every stage."""
+    """The gateway records what no stage does, keeps messages that it cannot read, and shows managers the backlog of every stage."""
     publish = [
         *(kind_filter(kind) for kind in _list_gateway_facts()),
         *(f"$JS.API.CONSUMER.INFO.{stream}.*" for stream in STREAM_SUBJECTS),
+        *_allow_consumer(RETRIES, plan_message_retries().name),
+        *(prefix + failure_filter(RECORD, MESSAGE, "*") for prefix in ("", f"$JS.API.DIRECT.GET.{FAILURES}.")),
+        f"$JS.API.DIRECT.GET.{RETRIES}.{retry_filter(RECORD)}",
         *_allow_reading(GATEWAY, ()),
     ]
     return _finish(GATEWAY, (), publish)

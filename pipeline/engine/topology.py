@@ -44,7 +44,13 @@ from infra.nats.consumers import read_consumer
 from infra.nats.projections import read_generations
 from infra.nats.reader import has_stream
 from infra.nats.state import open_state
-from pipeline.engine.consumers import CONSUMER_FIELDS, StageConsumer, plan_consumers, plan_retry_consumers
+from pipeline.engine.consumers import (
+    CONSUMER_FIELDS,
+    StageConsumer,
+    plan_consumers,
+    plan_message_retries,
+    plan_retry_consumers,
+)
 
 log = structlog.get_logger()
 
@@ -154,9 +160,9 @@ def plan_streams() -> list[StreamConfig]:
 
 
 async def find_differences(
-    client: Client, stages: Sequence[Stage[Any]], generations: Generations | None = None
+    client: Client, stages: Sequence[Stage[Any]], generations: Generations | None = None, *, with_gateway: bool = True
 ) -> list[TopologyDifference]:
-    """Return how the server differs from what the stages need, by default for the generations that the log has."""
+    """Return how the server differs from what the stages and the gateway need, by default for the generations that the log has."""
     js = client.jetstream()
     found: list[TopologyDifference] = []
     for wanted in plan_streams():
@@ -167,7 +173,8 @@ async def find_differences(
             found.append(TopologyDifference(what, missing=True))
     if generations is None:
         generations = await read_generations_if_any(client)
-    for durable in (*plan_consumers(stages, generations), *plan_retry_consumers(stages)):
+    retries = [*plan_retry_consumers(stages), *((plan_message_retries(),) if with_gateway else ())]
+    for durable in (*plan_consumers(stages, generations), *retries):
         what, key = f"consumer {durable.name} of {durable.stream}", (durable.stream, durable.name)
         try:
             found += compare_fields(what, CONSUMER_FIELDS, durable.config, (await js.consumer_info(*key)).config, key)
@@ -195,7 +202,8 @@ async def _create_and_change(client: Client, stages: Sequence[Stage[Any]]) -> No
     js = client.jetstream()
     for wanted in plan_streams():
         await _upsert_stream(js, wanted)
-    for durable in (*plan_consumers(stages, await read_generations_if_any(client)), *plan_retry_consumers(stages)):
+    fixed = (*plan_retry_consumers(stages), plan_message_retries())
+    for durable in (*plan_consumers(stages, await read_generations_if_any(client)), *fixed):
         await upsert_consumer(js, durable)
 
 
@@ -238,13 +246,13 @@ async def refuse_unfinished_import(client: Client) -> None:
             raise MapSeekError("An import into this installation was interrupted: run `mapseek import` with the same file again.")
 
 
-async def check_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
-    """Raise MapSeekError if the log is not as these stages need it, for a process that may not change it.
+async def check_topology(client: Client, stages: Sequence[Stage[Any]], *, with_gateway: bool = False) -> None:
+    """Raise MapSeekError if the log is not as these stages and maybe the gateway need it, for a process that may not change it.
 
     The consumers of generations may be missing: see `wait_for_generation_consumers`.
     """
     try:
-        if found := await find_differences(client, stages, Generations()):
+        if found := await find_differences(client, stages, Generations(), with_gateway=with_gateway):
             raise MapSeekError(
                 f"The log on the server is not as this version needs it ({found[0]}): run `mapseek topology apply` as its operator."
             )

@@ -107,7 +107,7 @@ def guard_fetch(subscription: JetStreamContext.PullSubscription, on_fetch: OnFet
 
 async def process_retry(message: Msg, jobs: Iterable[Job], is_dropped: Callable[[str], bool], runtime: Runtime) -> None:
     """Process a dead letter that was put back. If its generation was dropped since, discard it and record that."""
-    stage, family, _, generation = parse_dead_letter(message.subject)
+    stage, family, _, generation, _ = parse_dead_letter(message.subject)
     matching = (job for job in jobs if (job.family, job.generation, job.is_replay) == (family, generation, False))
     job = next(matching, None)
     if job is not None:

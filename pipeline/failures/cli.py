@@ -7,13 +7,25 @@ import typer
 from pipeline.cli.app import app, complete_stage_names, out, prepare_settings, run_and_exit
 
 failures_app = typer.Typer(
-    help="List, show, retry or discard dead letters.\n\nA dead letter is a message that a stage gave up after its last attempt.",
+    help="List, show, retry or discard dead letters.\n\nA dead letter is a message that a stage gave up after its last attempt, or a "
+    "message of Discord that the gateway could not read (stage `record`).",
     no_args_is_help=True,
 )
 app.add_typer(failures_app, name="failures")
 
 IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids from `mapseek failures list`.")]
-StageOption = Annotated[str | None, typer.Option(help="Only dead letters of this stage.", autocompletion=complete_stage_names)]
+
+
+def _complete_stages(incomplete: str) -> list[str]:
+    # Imported here: `--help` needs no subject.
+    from contracts.subjects import RECORD
+
+    return [*complete_stage_names(incomplete), *([RECORD] if RECORD.startswith(incomplete) else [])]
+
+
+StageOption = Annotated[
+    str | None, typer.Option(help="Only dead letters of this stage, or `record`.", autocompletion=_complete_stages)
+]
 ReasonOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Only dead letters with this text in their reason.")]
 GuildOption = Annotated[str | None, typer.Option(help="Only dead letters about this guild.")]
 AllOption = Annotated[bool, typer.Option("--all", help="All dead letters.")]

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from contracts.errors import MapSeekError
+from contracts.subjects import RECORD
 from contracts.text import escape_controls
 from infra.nats.connection import Client
 from infra.nats.erasure import LogErasure
@@ -49,8 +50,8 @@ async def _open_client(settings: Settings) -> AsyncIterator[Client]:
 
 
 async def _choose_letters(client: Client, choice: Choice) -> Sequence[Letter]:
-    if choice.stage is not None:
-        find_stages([choice.stage])
+    if choice.stage not in (None, RECORD):
+        find_stages([str(choice.stage)])
     if choice.ids:
         return [await find_letter(client, each) for each in dict.fromkeys(choice.ids)]
     return await list_letters(client, stage=choice.stage, reason=choice.reason, guild=choice.guild)
@@ -102,7 +103,10 @@ async def retry_failures(settings: Settings, choice: Choice, out: Console) -> in
     if not found:
         out.print("There is no such dead letter.")
     for stage in idle:
-        out.print(f"No process runs the stage {stage} now: start one with `mapseek run {stage}` or `mapseek up`.")
+        if stage == RECORD:
+            out.print("No gateway runs now, which reads messages of Discord: start it with `mapseek gateway` or `mapseek up`.")
+        else:
+            out.print(f"No process runs the stage {stage} now: start one with `mapseek run {stage}` or `mapseek up`.")
     return 0
 
 

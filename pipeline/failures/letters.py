@@ -8,7 +8,16 @@ from time import monotonic
 
 from contracts.errors import MapSeekError
 from contracts.events import MessageDiscarded, MessageRequeued
-from contracts.subjects import FAILURES, RETRIES, entity_of, failure_subject, parse_dead_letter, retry_consumer_name, retry_subject
+from contracts.subjects import (
+    FAILURES,
+    MESSAGE,
+    RETRIES,
+    entity_of,
+    failure_subject,
+    parse_dead_letter,
+    retry_consumer_name,
+    retry_subject,
+)
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
 from infra.nats.erasure import LogErasure
@@ -21,7 +30,10 @@ _ALL_LETTERS = failure_subject(">", "", "")
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter. Its id, such as `embed/image/123` or `embed/image/123/g2`, is the same in every round of retries."""
+    """A dead letter. Its id, such as `embed/image/123` or `embed/image/123/g2`, is the same in every round of retries.
+
+    What failed is an entry of the log, or a message of Discord that the gateway cannot read (`record/message/<message id>`).
+    """
 
     position: int
     subject: str
@@ -34,7 +46,7 @@ class Letter:
 
     @property
     def worker(self) -> WorkerIdentity:
-        stage, family, _, generation = parse_dead_letter(self.subject)
+        stage, family, _, generation, _ = parse_dead_letter(self.subject)
         return WorkerIdentity(stage, family, self.headers["mapseek-consumer"], generation)
 
     @property
@@ -56,7 +68,7 @@ class Letter:
 
     @property
     def about(self) -> tuple[str, str]:
-        """The guild, and the id of the image, search, alert or removal; both are empty if the entry's subject has none."""
+        """The guild, and the id of the image, search, alert, removal or message; both are empty if the entry's subject has none."""
         return entity_of(self.headers.get("mapseek-subject", ""))
 
 
@@ -81,7 +93,7 @@ async def find_letter(client: Client, letter_id: str) -> Letter:
     """Return the dead letter with an id. Raises MapSeekError if there is none, and Unavailable."""
     tokens = letter_id.strip().split("/")
     if len(tokens) in (3, 4) and all(token and not set(token) & set(" .*>\t\r\n") for token in tokens):
-        subject = failure_subject(tokens[0], tokens[1], *tokens[2:])
+        subject = failure_subject(*tokens, guild_id="*" if tokens[1] == MESSAGE else None)
         if (entry := await read_last_entry(client, FAILURES, subject)) is not None:
             return letter_from_entry(entry)
     raise MapSeekError(f"There is no dead letter {letter_id!r}: see `mapseek failures list`.")
@@ -99,7 +111,7 @@ async def retry_letter(letter: Letter, journal: JetStreamJournal, erasure: LogEr
     """
     worker, delivery = letter.worker, letter.delivery
     await record_incident(MessageRequeued, delivery, worker, journal)
-    subject = retry_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
+    subject = retry_subject(*parse_dead_letter(letter.subject))
     await journal.publish_once(subject, letter.body, remove_server_headers(letter.headers), RETRIES)
     await erasure.erase_entry(FAILURES, letter.position)
 

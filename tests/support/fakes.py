@@ -5,7 +5,7 @@ import hashlib
 import math
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from contracts.envelope import Origin
 from contracts.errors import BlobMissing, Unavailable
@@ -173,11 +173,12 @@ class MemoryPosts:
 
 
 class MemoryErasure:
-    """Erases facts from a MemoryJournal. `persons` lists the erased persons."""
+    """Erases facts from a MemoryJournal. `persons` lists the erased persons, `unreadable` the erasures of unreadable messages."""
 
     def __init__(self, journal: MemoryJournal) -> None:
         self._journal = journal
         self.persons: list[tuple[str, str]] = []
+        self.unreadable: list[tuple[str, str, str]] = []
         self._read: list[list[ImageFact]] = []
 
     async def history(self, guild_id: str, image_id: str) -> tuple[list[ImageFact], int]:
@@ -192,6 +193,11 @@ class MemoryErasure:
 
     async def erase_person(self, guild_id: str, person_id: str) -> None:
         self.persons.append((guild_id, person_id))
+
+    async def erase_unreadable(
+        self, guild_id: str, scope: Literal["message", "channel", "author", "guild"], target: str, until: datetime
+    ) -> None:
+        self.unreadable.append((guild_id, scope, target))
 
 
 class MemoryAlerts:

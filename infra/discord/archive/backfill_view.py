@@ -256,6 +256,8 @@ def _summary_lines(overview: Overview, locale: str) -> Iterable[str]:
     yield localize(locale, "archive-status-stored", megabytes=round(overview.stored_bytes / 1e6, 1))
     failures = sum(lag.failures for lag in overview.backlogs)
     yield localize(locale, "archive-status-failures", count=failures)
+    if overview.unreadable:
+        yield localize(locale, "archive-status-unread", count=overview.unreadable)
 
 
 def _backlog_lines(overview: Overview, locale: str) -> list[str]:

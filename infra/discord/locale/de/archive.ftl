@@ -115,6 +115,10 @@ archive-status-failures = { $count ->
     [one] **{ $count }** Fehler: Der Betreiber dieses Bots kann nachsehen
    *[other] **{ $count }** Fehler: Der Betreiber dieses Bots kann nachsehen
  }
+archive-status-unread = { $count ->
+    [one] **{ $count }** Nachricht dieses Servers, die ich nicht lesen konnte
+   *[other] **{ $count }** Nachrichten dieses Servers, die ich nicht lesen konnte
+ }: `mapseek failures list --stage record` zeigt dem Betreiber dieses Bots, was daran falsch ist
 archive-status-stages = In Arbeit
 archive-status-idle = Alles ist auf dem neuesten Stand.
 archive-status-lag = { $stage } ({ $lane }): { $pending } warten{ $failures ->

@@ -115,6 +115,10 @@ archive-status-failures = { $count ->
     [one] **{ $count }** failure: the owner of this bot can look into it
    *[other] **{ $count }** failures: the owner of this bot can look into them
  }
+archive-status-unread = { $count ->
+    [one] **{ $count }** message of this server that I couldn't read
+   *[other] **{ $count }** messages of this server that I couldn't read
+ }: `mapseek failures list --stage record` shows the owner of this bot what is wrong
 archive-status-stages = In progress
 archive-status-idle = Everything is up to date.
 archive-status-lag = { $stage } ({ $lane }): { $pending } waiting{ $failures ->
