@@ -95,7 +95,11 @@ class GatewaySession:
 
 
 class GatewayServer:
-    """All sessions. `ready_fields` returns the specific fields of READY, `guild_payloads` the payloads of GUILD_CREATE."""
+    """All sessions.
+
+    `ready_fields` returns the specific fields of READY, `guild_payloads` the payloads of GUILD_CREATE. `on_event` is called with
+    the name and payload of every event that a session gets.
+    """
 
     def __init__(
         self,
@@ -106,6 +110,7 @@ class GatewayServer:
         ready_fields: Callable[[], JSON],
         guild_payloads: Callable[[], list[JSON]],
         on_change: Callable[[], None],
+        on_event: Callable[[str, JSON], None] | None,
     ) -> None:
         self.url = ""
         self.sessions: dict[str, GatewaySession] = {}
@@ -116,6 +121,7 @@ class GatewayServer:
         self._ready_fields = ready_fields
         self._guild_payloads = guild_payloads
         self._on_change = on_change
+        self._on_event = on_event
         self._connections: set[GatewayConnection] = set()
 
     @property
@@ -128,7 +134,12 @@ class GatewayServer:
         for session in self.sessions.values():
             if session.intents & intent == intent:
                 hidden = without_content is not None and not session.intents & MESSAGE_CONTENT_INTENT
-                session.dispatch(event, without_content if hidden and without_content is not None else payload)
+                self._send(session, event, without_content if hidden and without_content is not None else payload)
+
+    def _send(self, session: GatewaySession, event: str, payload: JSON) -> None:
+        session.dispatch(event, payload)
+        if self._on_event is not None:
+            self._on_event(event, payload)
 
     async def disconnect(self, *, resumable: bool) -> None:
         """Close every socket. Without `resumable`, delete the sessions too, so that a RESUME gets INVALID_SESSION."""
@@ -203,7 +214,8 @@ class GatewayServer:
         self.sessions[session.id] = session
         self.identified_intents = intents
         guilds = self._guild_payloads()
-        session.dispatch(
+        self._send(
+            session,
             "READY",
             {
                 "v": 10,
@@ -216,7 +228,7 @@ class GatewayServer:
         if intents & GUILDS_INTENT:
             for guild in guilds:
                 if not guild["unavailable"]:
-                    session.dispatch("GUILD_CREATE", guild)
+                    self._send(session, "GUILD_CREATE", guild)
         self._on_change()
         return session
 

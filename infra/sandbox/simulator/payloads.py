@@ -80,7 +80,15 @@ _GUILD_FIELDS: dict[str, Any] = {
     "premium_tier": 0,
     "premium_subscription_count": 0,
     "premium_progress_bar_enabled": False,
+    "home_header": None,
+    "region": "deprecated",
+    "widget_enabled": False,
+    "widget_channel_id": None,
+    "max_presences": None,
     "max_members": 500000,
+    "max_stage_video_channel_users": 50,
+    "max_video_channel_users": 25,
+    "nsfw": False,
 }
 
 
@@ -121,6 +129,41 @@ def user(account: User) -> JSON:
         "avatar": None,
         "bot": account.bot,
         "public_flags": 0,
+        "flags": 0,
+        "primary_guild": None,
+    }
+
+
+def own_user(account: User) -> JSON:
+    """Build the user object of the bot itself, with what only the account itself may see."""
+    return {**user(account), "mfa_enabled": False, "locale": "en-US", "verified": True, "email": None}
+
+
+def application(bot: User, flags: int, guild_count: int) -> JSON:
+    """Build the application object that its own bot sees."""
+    account = user(bot)
+    return {
+        "id": account["id"],
+        "name": account["username"],
+        "icon": None,
+        "description": "",
+        "type": None,
+        "bot": account,
+        "bot_public": True,
+        "bot_require_code_grant": False,
+        "owner": account,
+        "team": None,
+        "verify_key": "0" * 64,
+        "flags": flags,
+        "flags_new": str(flags),
+        "redirect_uris": [],
+        "interactions_endpoint_url": None,
+        "role_connections_verification_url": None,
+        "approximate_guild_count": guild_count,
+        "approximate_user_install_count": 0,
+        "approximate_user_authorization_count": 0,
+        "explicit_content_filter": 0,
+        "eligible_oauth2_scopes": ["bot", "applications.commands"],
     }
 
 
@@ -147,6 +190,7 @@ def partial_member(member: Member) -> JSON:
     return {
         "nick": member.nick,
         "avatar": None,
+        "banner": None,
         "roles": [str(item.id) for item in member.roles],
         "joined_at": member.joined_at.isoformat(),
         "premium_since": None,
@@ -218,9 +262,15 @@ def message(item: Message, sign: Sign) -> JSON:
     return _replace_fields(item, payload)
 
 
+class GivenPayload(JSON):
+    """A message object in which a test replaced or removed fields: Discord may never send such a one."""
+
+
 def _replace_fields(item: Message, payload: JSON) -> JSON:
     """Return a payload of a message with the fields that a test replaced and removed."""
-    return {key: value for key, value in (payload | item.replaced).items() if key not in item.removed}
+    if not (item.replaced or item.removed):
+        return payload
+    return GivenPayload({key: value for key, value in (payload | item.replaced).items() if key not in item.removed})
 
 
 def guild_message(item: Message, sign: Sign) -> JSON:
@@ -234,7 +284,7 @@ def guild_message(item: Message, sign: Sign) -> JSON:
 
 def hide_content(payload: JSON) -> JSON:
     """Return a message object as an application without the message content intent sees it."""
-    hidden = payload | {"content": "", "attachments": [], "embeds": [], "components": []}
+    hidden = type(payload)(payload | {"content": "", "attachments": [], "embeds": [], "components": []})
     if payload.get("referenced_message"):
         hidden["referenced_message"] = hide_content(payload["referenced_message"])
     if payload.get("message_snapshots"):
@@ -248,11 +298,9 @@ def _reference_fields(item: Message, target: Message, sign: Sign) -> JSON:
     if target.channel.kind != DM:
         reference["guild_id"] = str(target.channel.guild.id)
     if item.snapshot is not None:
-        copied = message(item.snapshot, sign)
-        return {
-            "message_reference": reference,
-            "message_snapshots": [{"message": {key: copied[key] for key in _SNAPSHOT_KEYS if key in copied}}],
-        }
+        whole = message(item.snapshot, sign)
+        copied = type(whole)({key: whole[key] for key in _SNAPSHOT_KEYS if key in whole})
+        return {"message_reference": reference, "message_snapshots": [{"message": copied}]}
     there = message(target, sign) if target.id in target.channel.messages else None
     if there is not None:
         there.pop("referenced_message", None)

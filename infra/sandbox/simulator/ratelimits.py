@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import orjson
 from aiohttp import web
 
 from infra.sandbox.simulator.fields import JSON
+from infra.sandbox.simulator.rest import json_response
 
 SecondsClock = Callable[[], float]
 """Returns a time in seconds."""
@@ -130,5 +130,6 @@ def _route_name(request: web.Request, route: str) -> str:
 
 def _too_many_response(wait: float, headers: dict[str, str], *, everywhere: bool) -> web.Response:
     body: JSON = {"message": "You are being rate limited.", "retry_after": round(wait, 3), "global": everywhere}
-    head = {"Via": VIA_HEADER, "Retry-After": f"{math.ceil(wait)}", "Content-Type": "application/json", **headers}
-    return web.Response(status=429, headers=head, body=orjson.dumps(body))
+    response = json_response(body, 429)
+    response.headers.update({"Via": VIA_HEADER, "Retry-After": f"{math.ceil(wait)}", **headers})
+    return response

@@ -242,9 +242,17 @@ def _parse_json(data: bytes | str) -> object:
     return value
 
 
-def json_response(body: object, status: int = 200) -> web.Response:
+class JsonResponse(web.Response):
+    """A JSON response. `answered` is its body as an object."""
+
+    def __init__(self, answered: object, status: int) -> None:
+        super().__init__(status=status, body=orjson.dumps(answered), headers={"Content-Type": "application/json"})
+        self.answered = answered
+
+
+def json_response(body: object, status: int = 200) -> JsonResponse:
     """Build a JSON response. Its content type is exactly `application/json`: disnake parses no other as JSON."""
-    return web.Response(status=status, body=orjson.dumps(body), headers={"Content-Type": "application/json"})
+    return JsonResponse(body, status)
 
 
 class Rest(AuthenticatedRest):
@@ -270,7 +278,7 @@ class Rest(AuthenticatedRest):
     async def get_current_user(self, request: web.Request) -> web.Response:
         """Return the bot's user."""
         self.authenticate(request)
-        return json_response(payloads.user(self.world.bot))
+        return json_response(payloads.own_user(self.world.bot))
 
     async def get_gateway(self, _: web.Request) -> web.Response:
         """Return the URL of the gateway. This call needs no token."""
@@ -285,21 +293,7 @@ class Rest(AuthenticatedRest):
     async def get_current_application(self, request: web.Request) -> web.Response:
         """Return the bot's application."""
         self.authenticate(request)
-        bot = payloads.user(self.world.bot)
-        return json_response(
-            {
-                "id": bot["id"],
-                "name": bot["username"],
-                "icon": None,
-                "description": "",
-                "bot_public": True,
-                "bot_require_code_grant": False,
-                "owner": bot,
-                "team": None,
-                "verify_key": "0" * 64,
-                "flags": (1 << 19) if self.world.message_content else 0,
-            }
-        )
+        return json_response(payloads.application(self.world.bot, self.world.application_flags, len(self.world.guilds)))
 
     async def get_commands(self, request: web.Request) -> web.Response:
         """Return the registered commands, global or of a guild."""

@@ -65,7 +65,7 @@ class RestGuilds(AuthenticatedRest):
         """Return the active threads of a guild that the bot may see, newest first."""
         guild = self.find_guild(request)
         me = self.world.me(guild)
-        return json_response(payloads.thread_list(payloads.active_threads(guild, me), me))
+        return json_response(payloads.thread_list(payloads.active_threads(guild, me), me) | {"has_more": False})
 
     async def list_public_archived_threads(self, request: web.Request) -> web.Response:
         """Return archived public threads, the last archived first."""

@@ -5,25 +5,43 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from aiohttp import web
 
 from contracts.errors import MapSeekError
-from infra.sandbox.simulator.faults import Faults, Handler
-from infra.sandbox.simulator.fields import ApiError
+from infra.sandbox.simulator.faults import Fault, Faults, Handler
+from infra.sandbox.simulator.fields import JSON, ApiError
 from infra.sandbox.simulator.interactions import RestInteractions
 from infra.sandbox.simulator.members import CommandActions, GuildActions, MessageActions
 from infra.sandbox.simulator.model import Clock
 from infra.sandbox.simulator.ratelimits import RateLimits
-from infra.sandbox.simulator.rest import API_PREFIX, Rest, json_response
+from infra.sandbox.simulator.rest import API_PREFIX, JsonResponse, Rest, json_response, read_body, read_json
 from infra.sandbox.simulator.rest_guilds import RestGuilds
 from infra.sandbox.simulator.rest_messages import RestMessages
 from infra.sandbox.simulator.world import World
 
 _MAX_REQUEST_BYTES = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request to the REST API and its answer. `path` is the part after the version of the API, such as `/users/@me`.
+
+    A body is the parsed JSON: of a request with files that of its form, None where there is none. `status` is None, and `answered`
+    too, if the answer is not the API's own: a fault was injected, or the address is banned.
+    """
+
+    method: str
+    path: str
+    query: dict[str, str]
+    sent: object
+    status: int | None
+    answered: object
 
 
 class Simulator(GuildActions, MessageActions, CommandActions):
@@ -33,8 +51,12 @@ class Simulator(GuildActions, MessageActions, CommandActions):
     move the clock that stamps ids, signs URLs and ends interaction tokens. `requests` counts requests by method and route ("GET
     /channels/{channel}/messages"), and for files by method and path ("GET /attachments/1/2/a.png"). With `rate_limits`, requests
     are limited as on Discord, with `global_limit` requests a second in all. A client that gets more than `invalid_limit` responses
-    of 401, 403 or 429 in ten minutes is banned.
+    of 401, 403 or 429 in ten minutes is banned. `on_exchange` and `on_event` are called with every exchange, and with the name and
+    payload of every event that is sent. Set on the class, they hear all simulators of the process.
     """
+
+    on_exchange: ClassVar[Callable[[Exchange], None] | None] = None
+    on_event: ClassVar[Callable[[str, JSON], None] | None] = None
 
     def __init__(
         self,
@@ -60,6 +82,7 @@ class Simulator(GuildActions, MessageActions, CommandActions):
             token=self.token,
             message_content=message_content_intent,
             heartbeat_interval=heartbeat_interval,
+            on_event=type(self).on_event,
         )
         self._runner: web.AppRunner | None = None
 
@@ -148,22 +171,37 @@ class Simulator(GuildActions, MessageActions, CommandActions):
         if "attachments/" in route:
             self.requests[f"{request.method} {request.path}"] += 1
         if not route.startswith(API_PREFIX):
-            return await self._respond(request, handler)
-        route = route.removeprefix(API_PREFIX)
+            return await _respond(request, handler, self.faults.take(request.method, request.path))
+        route, fault = route.removeprefix(API_PREFIX), None
         response: web.StreamResponse | None = self.limits.check(request, route)
         if response is None:
-            response = await self._respond(request, handler)
+            fault = self.faults.take(request.method, request.path)
+            response = await _respond(request, handler, fault)
             if not response.prepared:
                 response.headers.update(self.limits.build_headers(request, route))
         self.limits.count_invalid(response.status)
+        if (hear := type(self).on_exchange) is not None:
+            hear(await _build_exchange(request, response, fault))
         return response
 
-    async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Apply an injected fault, and convert errors to Discord's JSON."""
-        fault = self.faults.take(request.method, request.path)
-        try:
-            return await (handler(request) if fault is None else fault.answer(request, handler))
-        except ApiError as error:
-            return json_response(error.body, error.status)
-        except web.HTTPException as error:
-            return json_response({"message": f"{error.status}: {error.reason}", "code": 0}, error.status)
+
+async def _respond(request: web.Request, handler: Handler, fault: Fault | None) -> web.StreamResponse:
+    """Apply an injected fault, and convert errors to Discord's JSON."""
+    try:
+        return await (handler(request) if fault is None else fault.answer(request, handler))
+    except ApiError as error:
+        return json_response(error.body, error.status)
+    except web.HTTPException as error:
+        return json_response({"message": f"{error.status}: {error.reason}", "code": 0}, error.status)
+
+
+async def _build_exchange(request: web.Request, response: web.StreamResponse, fault: Fault | None) -> Exchange:
+    sent: object = None
+    with suppress(ApiError):
+        if request.content_type == "multipart/form-data":
+            sent = (await read_body(request)).payload
+        elif request.body_exists:
+            sent = await read_json(request)
+    answered = response.answered if isinstance(response, JsonResponse) else None
+    status = response.status if fault is None and (answered is not None or response.status == 204) else None
+    return Exchange(request.method, request.path.removeprefix(API_PREFIX), dict(request.query), sent, status, answered)

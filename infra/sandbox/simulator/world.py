@@ -38,7 +38,15 @@ Upload = tuple[str, bytes]
 class World:
     """The state, and the operations that change it. `dms_closed_by` are the ids of the users who accept no direct messages."""
 
-    def __init__(self, *, clock: Clock, token: str, message_content: bool, heartbeat_interval: float) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        token: str,
+        message_content: bool,
+        heartbeat_interval: float,
+        on_event: Callable[[str, JSON], None] | None,
+    ) -> None:
         self.clock = clock
         self.new_id = snowflake_source(clock)
         self.bot = User(self.new_id(None), "MapSeek", bot=True)
@@ -57,6 +65,7 @@ class World:
             ready_fields=self._ready_fields,
             guild_payloads=self._guild_payloads,
             on_change=self.wake_waiters,
+            on_event=on_event,
         )
         self._waiters: set[asyncio.Event] = set()
 
@@ -64,6 +73,11 @@ class World:
     def application_id(self) -> int:
         """The id of the application, and of its bot."""
         return self.bot.id
+
+    @property
+    def application_flags(self) -> int:
+        """The flags of the application: the content of messages is granted, as to an application in few guilds."""
+        return 1 << 19 if self.message_content else 0
 
     @property
     def rest_shows_content(self) -> bool:
@@ -201,5 +215,5 @@ class World:
         ]
 
     def _ready_fields(self) -> JSON:
-        flags = (1 << 19) if self.message_content else 0
-        return {"user": payloads.user(self.bot), "application": {"id": str(self.application_id), "flags": flags}}
+        application = {"id": str(self.application_id), "flags": self.application_flags}
+        return {"user": payloads.user(self.bot), "application": application}
