@@ -10,6 +10,9 @@ AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 demo: .venv/ready
 	$(BIN)/mapseek demo
 
+# Where Discord's OpenAPI document is at hand, the tests check requests and answers against it: docs/discord-simulator.md.
+test test-all: export MAPSEEK_DISCORD_OPENAPI ?= $(abspath $(wildcard ../shared/discord/openapi.json))
+
 test: .venv/ready
 	$(BIN)/pytest $(AT_ONCE)
 

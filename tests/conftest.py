@@ -17,13 +17,16 @@ from threadpoolctl import threadpool_limits
 from infra.nats.connection import LogAddress, connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
+from infra.sandbox.simulator import Simulator
 from pipeline.clock import utc_now
 from pipeline.engine import consumers
 from pipeline.settings import Settings
 from tests.support import impatient
 from tests.support.log_servers import kill_servers_at_the_end
+from tests.support.openapi import DOCUMENT_VARIABLE, DiscordTape, find_document
 from tests.support.workers import ThreadWorkers, share_worker_processes
 
+DISCORD_DOCUMENT = find_document()
 OTHER_TOOLS_SETTINGS = ("DISCORD_TOKEN", "NATS_URL", "MONGODB_URI")
 
 threadpool_limits(1)  # as in production: tests run in parallel, and matrices are small
@@ -120,3 +123,39 @@ def pictures_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def impatient_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the short acknowledgement wait of the programs that are killed also in this process."""
     monkeypatch.setattr(consumers, "ACK_WAIT_S", impatient.ACK_WAIT_S)
+
+
+@pytest.fixture(scope="session")
+def _discord_tape() -> Iterator[DiscordTape | None]:
+    """Hear every simulated Discord of the process, if Discord's OpenAPI document is at hand."""
+    if DISCORD_DOCUMENT is None:
+        yield None
+        return
+    tape = DiscordTape(DISCORD_DOCUMENT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Simulator, "on_exchange", tape.hear_exchange)
+        patch.setattr(Simulator, "on_event", tape.hear_event)
+        yield tape
+
+
+@pytest.fixture(autouse=True)
+def _checked_discord(request: pytest.FixtureRequest, _discord_tape: DiscordTape | None) -> Iterator[None]:
+    """Fail a test in which our client or the simulated Discord said what Discord's OpenAPI document does not allow.
+
+    The tests of the simulator itself send what Discord refuses, so there only its answers are checked.
+    """
+    if _discord_tape is None:
+        yield
+        return
+    _discord_tape.requests_too = "simulator" not in request.path.parts
+    yield
+    if violations := _discord_tape.report():
+        pytest.fail("Discord's OpenAPI document does not allow:\n" + "\n".join(violations), pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say whether Discord's OpenAPI document was at hand."""
+    if DISCORD_DOCUMENT is None:
+        terminalreporter.write_line(
+            f"Requests and answers of Discord were not checked: {DOCUMENT_VARIABLE} names no OpenAPI document."
+        )
