@@ -30,7 +30,14 @@ from infra.discord.cogs.buttons import AnswerButtons
 from infra.discord.cogs.catchup import CatchUp
 from infra.discord.cogs.errors import CommandErrors
 from infra.discord.cogs.find import FindCommands, FindTextCommand
-from infra.discord.cogs.listener import DeletionListener, HistoryAccessListener, LeftGuildCheck, PostListener, find_channel
+from infra.discord.cogs.listener import (
+    DeletionListener,
+    HiddenImagesCheck,
+    HistoryAccessListener,
+    LeftGuildCheck,
+    PostListener,
+    find_channel,
+)
 from infra.discord.cogs.privacy import PrivacyCommands
 from infra.discord.pictures import find_message_id
 from infra.discord.recorder import Recorder
@@ -51,6 +58,7 @@ COGS: tuple[Callable[[commands.InteractionBot, Services], commands.Cog], ...] = 
     CatchUp,
     HistoryAccessListener,
     LeftGuildCheck,
+    HiddenImagesCheck,
     ArchiveCommands,
     FindCommands,
     FindTextCommand,

@@ -87,9 +87,7 @@ class LogErasure:
         message_id = target if scope == "message" else "*"
         with translate_outages():
             for stream, build in ((FAILURES, failure_subject), (RETRIES, retry_subject)):
-                subjects, _ = await scan_subjects(
-                    self._js, stream, [build(RECORD, MESSAGE, message_id, guild_id=guild_id)]
-                )
+                subjects, _ = await scan_subjects(self._js, stream, [build(RECORD, MESSAGE, message_id, guild_id=guild_id)])
                 for subject in subjects:
                     if scope in ("author", "guild") and _snowflake_time(parse_dead_letter(subject).sequence) > until:
                         continue

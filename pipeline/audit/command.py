@@ -23,6 +23,7 @@ from pipeline.cli.app import print_json
 from pipeline.cli.open import open_archive
 from pipeline.clock import utc_now
 from pipeline.container import QUERY_PICTURE_AGE_S, find_old_query_pictures
+from pipeline.engine.unreadable import UnreadableLetters
 from pipeline.settings import Settings, require_token
 from stages.erase import BLOB_GRACE
 
@@ -133,26 +134,29 @@ async def sync_channel(settings: Settings, channel: str, out: Console, err: Cons
     """Record posts that only Discord has, and request the removal of images that only the log has."""
     require_token(settings)
     async with open_archive(settings) as look:
-        new = gone = requested_before = 0
+        new = gone = requested_before = unread = 0
         if look.rest is None:
             raise MapSeekError("DISCORD_TOKEN is not set: set it to the bot's token.")
         with err.status(escape_markup(escape_controls(f"reading channel {channel} ..."))):
             posted = await read_posted_images(look.client)
             guild = await find_guild_of_channel(look.rest, posted, channel)
-            posts = LogPosts(look.client)
+            posts, unreadable = LogPosts(look.client), UnreadableLetters(look.client, look.journal, lambda: None)
             found = compare_discord(look.rest, look.state, settings.channels, posts, posted, utc_now, guild=guild, channel=channel)
             async for difference in found:
                 if difference.unreadable:
                     raise MapSeekError(f"The bot may not read channel {channel}: grant it Read Message History there.")
-                recorded, removed = await record_difference(difference, look.journal, posts, utc_now)
+                recorded, removed = await record_difference(difference, look.journal, posts, unreadable, utc_now)
+                unread += len(difference.unread)
                 new, gone = new + recorded, gone + removed
                 requested_before += len(difference.gone) - removed
     out.print(
         f"Channel {escape_controls(channel)}: {format_count(new, 'image')} recorded, "
-        f"removal of {format_count(gone, 'image')} requested.",
+        f"{format_count(gone, 'image')} hidden or removed.",
         markup=False,
         highlight=False,
     )
+    if unread:
+        out.print(f"{format_count(unread, 'message')} cannot be read: see `mapseek failures list --stage record`.", highlight=False)
     if requested_before:
         out.print(
             f"Removal of {format_count(requested_before, 'image')} was requested before: see `mapseek audit`.",

@@ -14,7 +14,7 @@ from contracts.ports import KnownImage
 from contracts.state import Backfill, GuildSettings, update_document
 from infra.discord.archive.backfill import BackfillRunner, HistoryPage
 from infra.discord.archive.backfill_view import MAX_FIELD_LENGTH, clip_lines, estimate_progress, render_cells
-from infra.discord.archive.changes import build_deletion_removals, list_changes
+from infra.discord.archive.changes import build_message_removal, list_changes
 from infra.discord.archive.history import UnreadableHistory
 from infra.discord.archive.intake import with_watched, without_watched
 from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentChanges
@@ -151,11 +151,6 @@ def test_the_log_comes_to_know_exactly_what_a_message_shows(
     shown: list[ImagePosted], log: list[KnownImage], by_person: bool, changes: list[Any]
 ) -> None:
     assert describe_changes(build_message(by_person=by_person), shown, *log) == changes
-
-
-def test_the_deletion_of_an_unknown_message_is_no_fact() -> None:
-    assert build_deletion_removals([], NOW) == []
-    assert [removal.removal_id for removal in build_deletion_removals([build_post("10")], NOW)] == ["deleted-3"]
 
 
 @pytest.fixture
@@ -326,7 +321,7 @@ async def test_a_lost_fact_is_reported_before_later_callbacks(recording: tuple[R
     for image_id in ("10", "11", "12"):
         recorder.add(build_post(image_id), Origin("test"))
     recorder.add_callback(lambda: calls.append("not called: the backlog is full"))
-    recorder.add_removal(build_deletion_removals([build_post("10")], NOW)[0], Origin("test"))
+    recorder.add_removal(build_message_removal("1", "3", NOW), Origin("test"))
     journal.down = False
     async with run_recorder(recorder):
         await recorder.wait_recorded()
@@ -339,7 +334,7 @@ async def test_a_lookup_runs_after_the_facts_added_before_it(recording: tuple[Re
     journal.down = True
 
     async def find() -> list[Any]:
-        return build_deletion_removals([fact for fact in journal.facts if isinstance(fact, ImagePosted)], NOW)
+        return [build_message_removal("1", fact.message_id, NOW) for fact in journal.facts if isinstance(fact, ImagePosted)]
 
     recorder.add(build_post("10"), Origin("test"))
     recorder.add_lookup(find, Origin("test"))

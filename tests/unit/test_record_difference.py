@@ -3,7 +3,7 @@
 from contracts.events import ImageHidden
 from infra.discord.rest.compare import ChannelDifference, record_difference
 from tests.support.facts import MOMENT, posted
-from tests.support.fakes import MemoryJournal, MemoryPosts
+from tests.support.fakes import MemoryJournal, MemoryPosts, MemoryUnreadable
 
 
 async def test_only_facts_that_were_not_recorded_before_are_counted() -> None:
@@ -18,7 +18,9 @@ async def test_only_facts_that_were_not_recorded_before_are_counted() -> None:
     )
 
     async def record_all() -> list[tuple[int, int]]:
-        return [await record_difference(each, journal, MemoryPosts(journal), lambda: MOMENT) for each in differences]
+        return [
+            await record_difference(each, journal, MemoryPosts(journal), MemoryUnreadable(), lambda: MOMENT) for each in differences
+        ]
 
     assert await record_all() == [(3, 0), (0, 2), (0, 3)]
     assert await record_all() == [(0, 0), (0, 0), (0, 0)]

@@ -78,12 +78,9 @@ def _record_new(post: ImagePosted, known: Iterable[KnownImage]) -> list[ImagePos
     return [post if number == 1 else post.model_copy(update={"image_id": image_id, "source": source})]
 
 
-def build_deletion_removals(known: Sequence[ImagePosted], now: datetime) -> list[RemovalRequested]:
-    """Return the removal for a deleted message; none if the log knows no image of it."""
-    if not known:
-        return []
-    post = known[0]
-    return [_build_removal(post.guild_id, f"deleted-{post.message_id}", "message", post.message_id, now)]
+def build_message_removal(guild_id: str, message_id: str, now: datetime) -> RemovalRequested:
+    """Return the removal of a deleted message: of its images, and of its payload if that could not be read."""
+    return _build_removal(guild_id, f"deleted-{message_id}", "message", message_id, now)
 
 
 def build_image_removal(post: ImagePosted, removal_id: str, now: datetime, *, expired: bool = False) -> RemovalRequested:

@@ -7,19 +7,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import disnake
-import structlog
 from disnake.ext import commands
 
 from contracts.envelope import Origin
 from contracts.events import Fact, ImagePosted
+from contracts.ports import UnreadableMessages
 from contracts.state import GuildSettings
 from infra.discord.archive.changes import is_own_attachment, list_changes
 from infra.discord.pictures import DiscordPayload, PostedMessage, UnreadableMessage, find_message_id, read_message
 from infra.discord.services import Services
 from infra.discord.translate import parent_of_public_thread, posts_from_message
 from infra.discord.wording import localize
-
-log = structlog.get_logger()
 
 TYPES_WITH_MESSAGES = (disnake.TextChannel, disnake.VoiceChannel, disnake.StageChannel, disnake.Thread)
 
@@ -104,7 +102,25 @@ class Intake:
         message_id = find_message_id(payload)
         if self._services.recent_changes.is_deleted(message_id) or not is_watched_channel(self._services, channel):
             return
-        log.warning("message_unreadable", channel_id=channel.id, message_id=message_id, error=str(error))
+
+        async def keep() -> Sequence[Fact]:
+            await keep_unreadable(self._services.ports.unreadable_messages, channel, payload, error)
+            return ()
+
+        self._services.recorder.add_lookup(keep, build_origin(message_id))
+
+
+async def keep_unreadable(store: UnreadableMessages, channel: Any, payload: DiscordPayload, error: UnreadableMessage) -> None:
+    """Keep a message that cannot be read as a dead letter. Raises Unavailable."""
+    await store.keep(
+        str(channel.guild.id),
+        str(channel.id),
+        str(find_message_id(payload)),
+        payload,
+        str(error),
+        error,
+        thread_of=parent_of_public_thread(channel),
+    )
 
 
 def build_origin(message_id: int) -> Origin:

@@ -3,7 +3,10 @@
 Nothing is removed here: each listener only records facts, such as the request of a removal.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -13,19 +16,25 @@ from disnake.ext import commands
 
 from contracts.envelope import Origin
 from contracts.errors import Unavailable
-from contracts.events import RemovalRequested
+from contracts.events import ImageHidden, RemovalRequested
 from contracts.subjects import BACKFILLS
 from infra.discord.archive.changes import (
     build_channel_removal,
-    build_deletion_removals,
     build_guild_removal,
+    build_image_removal,
+    build_message_removal,
 )
 from infra.discord.archive.history import bot_may_read, channel_place
-from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, is_watched_channel
-from infra.discord.pictures import DiscordPayload, find_message_id
+from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, build_origin, is_watched_channel
+from infra.discord.pictures import DiscordPayload, UnreadableMessage, find_message_id, read_message
 from infra.discord.services import Services
+from infra.tasks import raise_if_cancelled
 
 log = structlog.get_logger()
+
+KEPT_HIDDEN = timedelta(days=7)
+"""How long an image that its message does not show is kept, since Discord clears previews and brings them back."""
+HIDDEN_CHECK_INTERVAL_S = 3600.0
 
 TRANSIENT_ERRORS = (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError, Unavailable)
 
@@ -80,15 +89,16 @@ class DeletionListener(commands.Cog):
 
 
 def request_message_removals(services: Services, guild_id: int, message_ids: Iterable[int]) -> None:
-    """Request the removal of the images of deleted messages, if the log knows any."""
+    """Request the removal of deleted messages, if the log knows an image of them or keeps their payload."""
     now = services.ports.now()
     for message_id in message_ids:
         services.recent_changes.note_message(message_id)
 
         async def find(key: tuple[str, str] = (str(guild_id), str(message_id))) -> Sequence[RemovalRequested]:
-            return build_deletion_removals(await services.ports.posts.of_message(*key), now)
+            known = await services.ports.posts.of_message(*key) or await services.ports.unreadable_messages.has(*key)
+            return [build_message_removal(*key, now)] if known else []
 
-        services.recorder.add_lookup(find, Origin(correlation_id=f"message-{message_id}"))
+        services.recorder.add_lookup(find, build_origin(message_id))
 
 
 def request_channel_removal(services: Services, guild_id: int | str, channel_id: int | str) -> None:
@@ -169,6 +179,71 @@ class LeftGuildCheck(commands.Cog):
         except (disnake.NotFound, disnake.Forbidden):
             return True
         return False
+
+
+class HiddenImagesCheck(commands.Cog):
+    """Requests the removal of images that their message has not shown for a week, at the start and every hour.
+
+    Discord is asked about each of them first, since the message may have been edited while the bot was away.
+    """
+
+    def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
+        self._bot = bot
+        self._services = services
+        self._intake = Intake(bot, services)
+        self._checking: asyncio.Task[None] | None = None
+
+    def cog_unload(self) -> None:
+        """Stop because the client closes."""
+        if self._checking is not None:
+            self._checking.cancel()
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Begin. A later session changes nothing."""
+        if self._checking is None:
+            self._checking = asyncio.create_task(self._check_every_hour(), name="hidden-images")
+
+    async def _check_every_hour(self) -> None:
+        while True:
+            try:
+                async for hidden in self._services.ports.posts.list_hidden(before=self._services.ports.now() - KEPT_HIDDEN):
+                    await self._expire(hidden)
+            except TRANSIENT_ERRORS as error:
+                log.warning("hidden_images_check_failed", error=str(error))
+            except Exception:
+                log.exception("hidden_images_check_failed")
+            raise_if_cancelled()
+            await asyncio.sleep(HIDDEN_CHECK_INTERVAL_S)
+
+    async def _expire(self, hidden: ImageHidden) -> None:
+        guild_id, channel_id, message_id = int(hidden.guild_id), int(hidden.channel_id), int(hidden.message_id)
+        guild, read_at = self._bot.get_guild(guild_id), self._services.recent_changes.clock()
+        if guild is None or guild.unavailable:
+            return
+        try:
+            payload: Any = await self._bot.http.get_message(channel_id, message_id)
+            channel = guild.get_channel_or_thread(channel_id) or await self._bot.fetch_channel(channel_id)
+            read_message(payload)
+        except disnake.NotFound:
+            request_message_removals(self._services, guild_id, [message_id])
+        except (UnreadableMessage, disnake.InvalidData):
+            log.info("hidden_image_kept", channel_id=channel_id, message_id=message_id)
+        except disnake.Forbidden:  # nobody can tell any more whether the message shows it again
+            self._services.recorder.add_lookup(partial(self._find_expired, hidden), build_origin(message_id))
+        else:
+            self._intake.update(channel, payload, read_at)
+            self._services.recorder.add_lookup(partial(self._find_expired, hidden), build_origin(message_id))
+
+    async def _find_expired(self, hidden: ImageHidden) -> Sequence[RemovalRequested]:
+        """Return the removal of a hidden image, unless its message shows it again by now."""
+        known = await self._services.ports.posts.read_message(hidden.guild_id, hidden.message_id)
+        removal_id, now = f"expired-{hidden.image_id}-{hidden.turn}", self._services.ports.now()
+        return [
+            build_image_removal(image.post, removal_id, now, expired=True)
+            for image in known
+            if image.image_id == hidden.image_id and image.post is not None and image.hidden and image.turn == hidden.turn
+        ]
 
 
 class HistoryAccessListener(commands.Cog):

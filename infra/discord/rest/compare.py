@@ -13,8 +13,8 @@ import disnake
 
 from contracts.envelope import Origin
 from contracts.events import ImageHidden, ImagePosted, ImageShown, RemovalRequested
-from contracts.ports import Journal, Posts, StateStore
-from infra.discord.archive.changes import build_channel_removal, build_deletion_removals, is_own_attachment, list_changes
+from contracts.ports import Journal, Posts, StateStore, UnreadableMessages
+from infra.discord.archive.changes import build_channel_removal, build_message_removal, is_own_attachment, list_changes
 from infra.discord.archive.history import (
     MESSAGES_PER_PAGE,
     TYPES_WITH_THREADS,
@@ -26,7 +26,7 @@ from infra.discord.archive.history import (
     list_archived_threads,
     read_history_page,
 )
-from infra.discord.archive.intake import TYPES_WITH_MESSAGES, build_origin, is_listed
+from infra.discord.archive.intake import TYPES_WITH_MESSAGES, build_origin, is_listed, keep_unreadable
 from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, read_filled
 from infra.discord.pictures import DiscordPayload, PostedMessage, UnreadableMessage, find_message_id, read_message
 from infra.discord.rest.client import RestClient
@@ -107,9 +107,9 @@ async def read_watch_state(state: StateStore, channels: frozenset[str], now: Cal
 
 @dataclass(frozen=True, slots=True)
 class UnreadMessage:
-    """A message that cannot be read: its id, its payload, and why."""
+    """A message that cannot be read: its channel, its payload, and why."""
 
-    message_id: int
+    channel: Any
     payload: DiscordPayload
     error: UnreadableMessage
 
@@ -255,7 +255,7 @@ async def _compare_page(
             message = read_message(payload)
             shown = posts_from_message(message, channel)
         except UnreadableMessage as error:
-            unread += [UnreadMessage(find_message_id(payload), payload, error)] if is_expected else []
+            unread += [UnreadMessage(channel, payload, error)] if is_expected else []
             continue
         if watch.is_left_out(channel.guild, message, bot_id):
             continue
@@ -281,12 +281,13 @@ async def record_difference(
     difference: ChannelDifference,
     journal: Journal,
     posts: Posts,
+    unreadable: UnreadableMessages,
     now: Callable[[], datetime],
 ) -> tuple[int, int]:
     """Record a difference. Return how many images are new or shown again, and how many are hidden or removed.
 
     The facts are the same as the gateway would have recorded live. A removal that was requested before is not counted, since the
-    log keeps it once. Raises Unavailable.
+    log keeps it once. A message that cannot be read is kept as a dead letter. Raises Unavailable.
     """
     new = gone = 0
     for post in difference.missed:
@@ -296,6 +297,8 @@ async def record_difference(
         new, gone = (new + recorded, gone) if isinstance(change, ImageShown) else (new, gone + recorded)
     for removal, origin, images in await _removals(difference, posts, now()):
         gone += images * await journal.record(removal, origin)
+    for unread in difference.unread:
+        await keep_unreadable(unreadable, unread.channel, unread.payload, unread.error)
     return new, gone
 
 
@@ -307,5 +310,7 @@ async def _removals(difference: ChannelDifference, posts: Posts, now: datetime) 
     found = []
     for message_id in difference.deleted:
         known = await posts.of_message(difference.guild_id, str(message_id))
-        found += [(removal, build_origin(message_id), len(known)) for removal in build_deletion_removals(known, now)]
+        if known:
+            removal = build_message_removal(difference.guild_id, str(message_id), now)
+            found.append((removal, build_origin(message_id), len(known)))
     return found
