@@ -1,5 +1,7 @@
 """How an audit reports removal requests on a real log: pending, handled without effect, or dead-lettered."""
 
+from typing import Any
+
 import pytest
 from nats.aio.client import Client
 
@@ -7,17 +9,18 @@ from contracts.envelope import Origin
 from contracts.events import RemovalRequested
 from contracts.subjects import FAILURES, REMOVALS, RETRIES, failure_subject, retry_subject, subject_of
 from infra.nats.journal import JetStreamJournal
-from pipeline.audit.chain import PostedImages, RequestedRemovals, read_removals
+from pipeline.audit.chain import PostedImages, RequestedRemovals, read_hidden_images, read_removals
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from tests.support.facts import MOMENT
+from tests.support.facts import MOMENT, posted
+from tests.support.posts import hidden, shown
 
 POSTED: PostedImages = {"7": {8: {10: ["1", "1-0"], 11: ["2"]}, 9: {12: ["3"]}}, "6": {5: {13: ["4"]}}}
 
 
-def removal(removal_id: str, scope: str, target: str, guild_id: str = "7", keep: tuple[str, ...] = ()) -> RemovalRequested:
-    values = {"removal_id": removal_id, "scope": scope, "target": target, "cause": "deleted", "requested_at": MOMENT, "keep": keep}
-    return RemovalRequested(guild_id=guild_id, **values)  # type: ignore[arg-type]
+def removal(removal_id: str, scope: str, target: str, guild_id: str = "7", **more: Any) -> RemovalRequested:
+    values = {"removal_id": removal_id, "scope": scope, "target": target, "cause": "deleted", "requested_at": MOMENT, **more}
+    return RemovalRequested(guild_id=guild_id, **values)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +41,9 @@ async def settle(client: Client) -> None:
         (removal("deleted-11", "message", "11"), {"2"}, {"2"}),
         (removal("edited-10-a", "message", "10"), {"1", "1-0"}, {"1"}),
         (removal("edited-10-b", "message", "10", keep=("1",)), {"1", "1-0"}, set()),
+        (removal("image-1", "image", "1", message_id="10"), {"1"}, {"1"}),
+        (removal("image-1", "image", "1", message_id="11"), set(), set()),
+        (removal("expired-1-0", "image", "1-0", message_id="10", expired=True), {"1-0"}, set()),
         (removal("channel-8", "channel", "8"), {"1", "1-0", "2"}, {"1", "1-0", "2"}),
         (removal("guild-6-1", "guild", "6", "6"), {"4"}, set()),
         (removal("author-5", "author", "5"), {"1", "1-0", "2", "3"}, set()),
@@ -62,3 +68,17 @@ async def test_a_dead_letter_explains_a_failed_removal_until_it_is_put_back(clie
     assert await read_removals(client, POSTED) == RequestedRemovals(letters={"2": "remove/removal/1"})
     await js.publish(retry_subject("remove", "removal", 1), b"{}", headers=headers, stream=RETRIES)
     assert await read_removals(client, POSTED) == RequestedRemovals(pending={"2"})
+
+
+async def test_the_images_that_are_hidden_now_are_read_from_the_subjects(client: Client, journal: JetStreamJournal) -> None:
+    for fact in (
+        hidden(posted("1")),
+        *(hidden(posted("2"), 9), shown(posted("2"), 9), hidden(posted("2"), 10)),
+        *(shown(posted("3"), 2), hidden(posted("3"))),
+        *(hidden(posted("4")), shown(posted("4"))),
+        shown(posted("5"), spoiler=True),
+        hidden(posted("6", "6")),
+    ):
+        await journal.record(fact, Origin("m"))
+    assert await read_hidden_images(client) == {"1", "2", "6"}
+    assert await read_hidden_images(client, "7") == {"1", "2"}

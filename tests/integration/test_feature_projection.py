@@ -17,8 +17,9 @@ from pipeline.engine import topology
 from pipeline.projections.features import FeatureProjection, build_feature_kind, open_feature_projection
 from pipeline.projections.rebuild_index import ask_processes, rebuild_snapshot
 from pipeline.projections.snapshots import RebuildReport, open_vector_projection
-from tests.support.facts import MOMENT
+from tests.support.facts import MOMENT, posted
 from tests.support.feature_search import archived_fingerprint, ids_of, query_fingerprint
+from tests.support.posts import hidden, removed, shown
 from tests.support.waiting import eventually
 
 
@@ -104,6 +105,27 @@ async def test_removed_images_and_dropped_generations_are_not_found(
 
     await eventually(forgotten)
     assert "1" not in await find_best(index, 1)
+
+
+async def test_a_hidden_image_is_not_found_at_once_nor_after_a_restart_or_a_rebuild(
+    client: Client, folder: Path, journal: JetStreamJournal, blobs: FileBlobStore
+) -> None:
+    post = posted("1")
+    async with open_feature_projection(client, folder, blobs) as index:
+        await record(journal, await put_fingerprint(blobs, 1), await put_fingerprint(blobs, 2))
+        for fact, found in ((hidden(post), False), (shown(post), True), (hidden(post, 2), False)):
+            await record(journal, fact)
+            assert ("1" in await find_best(index, 1)) is found
+            assert ("1" in await index.fingerprints("7", "g1", ["1"])) is found
+        compared = await index.rebuild(verify=False, progress=lambda _, __: None)
+        assert compared.before == compared.after
+        assert "1" not in await find_best(index, 1)
+    async with open_feature_projection(client, folder, blobs) as index:
+        assert "1" not in await find_best(index, 1)
+        await record(journal, shown(post, 2))
+        assert await find_best(index, 1) == ["1"]
+        await record(journal, removed(post))
+        assert "1" not in await find_best(index, 1)
 
 
 async def test_a_missing_or_damaged_fingerprint_is_left_out_with_a_warning(

@@ -41,6 +41,7 @@ from tests.support.bench_stage import BENCH_POLICY, count_unsettled
 from tests.support.facts import MOMENT, founding_facts, posted
 from tests.support.fakes import MemoryFingerprinter
 from tests.support.files import encode_image
+from tests.support.posts import hidden, shown
 from tests.support.waiting import eventually
 from tests.support.workers import ThreadWorkers
 
@@ -98,7 +99,7 @@ class Archive:
         assert await self.journal.record(post, Origin("m"))
         return post
 
-    async def request(self, scope: str, target: str) -> None:
+    async def request(self, scope: str, target: str, **more: Any) -> None:
         request = RemovalRequested(
             guild_id="7",
             removal_id=f"deleted-{target}",
@@ -106,6 +107,7 @@ class Archive:
             target=target,
             cause="deleted",
             requested_at=MOMENT,
+            **more,
         )
         await self.journal.record(request, Origin("r"))
 
@@ -188,6 +190,45 @@ async def test_facts_that_a_running_stage_records_after_the_erasure_are_erased_t
         assert await archive.list_fact_types("1") == {ImageRemoved}
         blob = await archive.blobs.put(PICTURES[0])
         await archive.journal.record(ImageDownloaded(**post.identity, blob=blob, size=1), Origin("late"))
+        await eventually(archive.is_idle)
+    assert await archive.list_fact_types("1") == {ImageRemoved}
+    assert archive.list_stored() == set()
+
+
+async def test_an_image_that_was_not_shown_for_a_week_leaves_only_its_tombstone(archive: Archive, log_address: LogAddress) -> None:
+    posts, about = LogPosts(archive.client), {"message_id": "99"}
+    async with archive.working(log_address):
+        kept, expired, back = [await archive.post(f"{number}", PICTURES[number], **about) for number in (1, 2, 3)]
+        for fact in (hidden(expired), shown(expired), hidden(expired, 2), hidden(back)):
+            assert await archive.journal.record(fact, Origin("edit"))
+        await eventually(archive.is_idle)
+        assert (await archive.catalogue.entries(["1", "2", "3"])).keys() == {"1"}
+        assert archive.list_stored() == await archive.list_catalogued(["1", "2", "3"])
+        assert [each.image_id async for each in posts.list_hidden(before=MOMENT + timedelta(days=7))] == ["2", "3"]
+        assert await archive.journal.record(shown(back), Origin("edit"))
+        for image in (expired, back):
+            await archive.request("image", image.image_id, expired=True, **about)
+        await eventually(archive.is_idle)
+    assert [fact async for fact in posts.list_hidden(before=MOMENT + timedelta(days=7))] == []
+    assert await archive.list_fact_types("2") == {ImageRemoved}
+    assert {known.image_id: (known.removed, known.expired, known.hidden) for known in await posts.read_message("7", "99")} == {
+        "1": (False, False, False),
+        "2": (True, True, False),
+        "3": (False, False, False),
+    }
+    assert (await archive.catalogue.entries(["1", "2", "3"], with_hidden=True)).keys() == {"1", "3"}
+    assert archive.list_stored() == await archive.list_catalogued(["1", "3"])
+    assert kept.image_id == "1"
+
+
+async def test_what_hides_a_removed_image_is_erased_too(archive: Archive, log_address: LogAddress) -> None:
+    async with archive.working(log_address):
+        post = await archive.post("1", PICTURES[0])
+        await archive.journal.record(hidden(post), Origin("edit"))
+        await archive.request("message", post.message_id)
+        await eventually(archive.is_idle)
+        for late in (shown(post), hidden(post, 2)):
+            await archive.journal.record(late, Origin("late"))
         await eventually(archive.is_idle)
     assert await archive.list_fact_types("1") == {ImageRemoved}
     assert archive.list_stored() == set()

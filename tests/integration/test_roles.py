@@ -117,6 +117,8 @@ async def test_a_role_records_its_own_facts_and_no_other(server: RoleServer, nam
     started = {"generation.started", "generation.activated", "generation.dropped"} if name == "embed" else set()
     by_members = {
         "image.posted",
+        "image.hidden",
+        "image.shown",
         "search.requested",
         "search.described",
         "search.browsed",

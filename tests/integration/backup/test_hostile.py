@@ -32,6 +32,7 @@ from tests.support.backups import EXPORT_KEY, Installation, open_installation, r
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 POSTED = "mapseek.image.posted.v1.7.image-1.message-1"
+HIDDEN = POSTED.replace("posted", "hidden")
 FIRST = "stream = 'IMAGES' AND sequence = 3"
 EMBEDDED = "stream = 'IMAGES' AND sequence = 7"
 LETTER = "stream = 'FAILURES' AND sequence = 1"
@@ -117,6 +118,16 @@ def add_consumer(stream: str, name: str) -> Change:
 
 def set_subject(where: str, subject: str) -> Change:
     return lambda database: database.execute(f"UPDATE entries SET subject = ? WHERE {where}", (subject,))
+
+
+def hide_first(on_turn: int, **fields: object) -> Change:
+    """Turn the first post into a fact that hides it, on the subject of a turn."""
+
+    def change(database: sqlite3.Connection) -> None:
+        set_body(FIRST, **{"hidden_at": "2026-11-21T12:00:00Z", **fields})(database)
+        set_subject(FIRST, f"{HIDDEN}.{on_turn}")(database)
+
+    return change
 
 
 def add_state(key: str, value: bytes) -> Change:
@@ -245,6 +256,31 @@ HOSTILE: dict[str, tuple[Change, str]] = {
         set_body(FIRST, posted_at="9999-12-31T23:59:59-23:00"),
         "entry 3 of IMAGES: image.posted v1: posted_at: Value error, a time in the first or last year of the calendar has no time "
         "in every time zone",
+    ),
+    "a turn before the first": (
+        hide_first(0, turn=0),
+        "entry 3 of IMAGES: image.hidden v1: turn: Input should be greater than or equal to 1",
+    ),
+    "a turn that no catalogue stores": (
+        hide_first(9**20, turn=9**20),
+        "entry 3 of IMAGES: image.hidden v1: turn: Input should be less than 2147483648",
+    ),
+    "a turn on the subject of another": (
+        hide_first(2, turn=1),
+        f"entry 3 of IMAGES: the body on {HIDDEN}.2 is about another entity: {HIDDEN}.1",
+    ),
+    "a hidden image without a time": (
+        hide_first(1, turn=1, hidden_at=None),
+        "entry 3 of IMAGES: image.hidden v1: hidden_at: Input should be a valid datetime",
+    ),
+    "the removal of one image of no message": (
+        set_body("stream = 'REMOVALS'", scope="image"),
+        "entry 1 of REMOVALS: removal.requested v2: payload: Value error, the removal of one image, and no other, names its "
+        "message in message_id",
+    ),
+    "a removal of a newer release": (
+        set_subject("stream = 'REMOVALS'", "mapseek.removal.requested.v3.7.r1"),
+        "entry 1 of REMOVALS: removal.requested v3 was written by a newer MapSeek; this one reads up to v2",
     ),
     "a number that is none": (
         set_body("subject LIKE '%.judged.%'", score="NaN"),

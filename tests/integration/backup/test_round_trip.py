@@ -4,8 +4,8 @@ from pathlib import Path
 
 from nats.js.api import ConsumerConfig
 
-from contracts.events import GenerationDropped, ImageEmbedded
-from contracts.subjects import FAILURES, IMAGES, INCIDENTS, RETRIES
+from contracts.events import GenerationDropped, ImageEmbedded, ImagePosted, RemovalRequested
+from contracts.subjects import FAILURES, IMAGES, INCIDENTS, REMOVALS, RETRIES
 from infra.nats.consumers import list_consumers
 from infra.nats.projections import read_generations
 from infra.nats.state import open_state
@@ -14,7 +14,8 @@ from pipeline.engine import topology
 from pipeline.engine.consumers import plan_consumers
 from pipeline.engine.registry import STAGES
 from tests.support.backups import Installation, list_blob_names, read_incidents, record_post, record_sample_log
-from tests.support.facts import VECTOR
+from tests.support.facts import MOMENT, VECTOR, founding_facts
+from tests.support.posts import hidden, shown
 
 
 async def test_a_restored_installation_equals_the_exported_one(source: Installation, target: Installation, archive: Path) -> None:
@@ -39,6 +40,26 @@ async def test_a_restored_installation_equals_the_exported_one(source: Installat
             assert await target.stores[store].get(name) == await source.stores[store].get(name)
     assert [entry.image_id async for entry in target.catalogue.scan()] == ["image-1", "image-2", "image-3"]
     assert (await read_generations(target.client)).active == (await read_generations(source.client)).active
+
+
+async def test_hidden_images_are_hidden_in_the_restored_installation(
+    source: Installation, target: Installation, archive: Path
+) -> None:
+    await source.record(*founding_facts())
+    for number in (1, 2):
+        post = (await record_post(source, number))[0]
+        assert isinstance(post, ImagePosted)
+        await source.record(hidden(post), *([shown(post, spoiler=True)] if number == 2 else []))
+    one = {"scope": "image", "target": "image-9", "message_id": "message-9", "expired": True}
+    await source.record(RemovalRequested(guild_id="7", removal_id="r1", cause="deleted", requested_at=MOMENT, **one))
+    await source.export(archive)
+    await target.restore(archive)
+    for stream in (IMAGES, REMOVALS):
+        assert await target.dump(stream) == await source.dump(stream)
+    entries = await target.catalogue.entries(["image-1", "image-2"])
+    assert {image_id: entry.document["visibility"] for image_id, entry in entries.items()} == {
+        "image-2": {"turn": 1, "hidden": False, "spoiler": True}
+    }
 
 
 async def test_a_second_export_adds_only_what_is_new(source: Installation, target: Installation, archive: Path) -> None:

@@ -11,7 +11,9 @@ from contracts.ports import Catalogue
 from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
 from pipeline.projections.rebuild_catalogue import RebuildResult, pause_writers, rebuild_catalogue
+from tests.support.facts import posted
 from tests.support.fakes import MemoryCatalogue
+from tests.support.posts import hidden, shown
 from tests.support.replays import IMAGES_POSTED, OpenCatalogue, image_history, keep_reading, record_facts, run_persist, vector_at
 
 POSTED_DURING_REBUILD = 10
@@ -75,6 +77,21 @@ async def test_planted_differences_are_found_and_a_rebuild_repairs_them(client: 
     assert (healed.before, healed.after) == (found.before, found.after)
     again = (await verify(client, catalogue)).comparison
     assert again.before == again.after == found.after
+
+
+async def test_a_rebuilt_catalogue_hides_the_same_images(client: Client, log: JetStreamJournal, catalogue: Catalogue) -> None:
+    async with run_persist(client, catalogue):
+        await record_facts(log, hidden(posted("10"), 2), hidden(posted("10")), shown(posted("10")), hidden(posted("11")))
+        await record_facts(log, shown(posted("11"), spoiler=True))
+    before = (await verify(client, catalogue)).comparison
+    assert before.before == before.after
+    await catalogue.clear()
+    await rebuild_catalogue(client, catalogue, verify=False, progress=ignore_progress)
+    assert (await verify(client, catalogue)).comparison == before
+    entries = await catalogue.entries(["10", "11"])
+    assert {image_id: entry.document["visibility"] for image_id, entry in entries.items()} == {
+        "11": {"turn": 1, "hidden": False, "spoiler": True}
+    }
 
 
 async def test_a_lost_catalogue_is_rebuilt(client: Client, catalogue: Catalogue) -> None:
