@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from contracts.envelope import Origin
-from contracts.errors import BlobMissing, Unavailable
+from contracts.errors import BlobMissing, Retry, Unavailable
 from contracts.events import (
     AlertCancelled,
     AlertDelivered,
@@ -36,6 +36,7 @@ from contracts.ports import (
     Overview,
     PrintComparison,
     QueryFingerprint,
+    ReadAgain,
     SearchStep,
     StateEntry,
     build_known_images,
@@ -198,6 +199,50 @@ class MemoryErasure:
         self, guild_id: str, scope: Literal["message", "channel", "author", "guild"], target: str, until: datetime
     ) -> None:
         self.unreadable.append((guild_id, scope, target))
+
+
+class MemoryUnreadable:
+    """Unreadable messages by guild id and message id: `kept`, and what a test put back."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], tuple[str, object, str]] = {}
+        self._put_back: dict[tuple[str, str], str] = {}
+        self._changed = asyncio.Event()
+
+    async def keep(
+        self,
+        guild_id: str,
+        channel_id: str,
+        message_id: str,
+        payload: object,
+        reason: str,
+        error: BaseException | None = None,
+        *,
+        thread_of: str | None = None,
+    ) -> bool:
+        is_new = (guild_id, message_id) not in self.kept
+        self.kept.setdefault((guild_id, message_id), (channel_id, payload, reason))
+        return is_new
+
+    async def has(self, guild_id: str, message_id: str) -> bool:
+        return (guild_id, message_id) in {**self.kept, **self._put_back}
+
+    def put_back(self, guild_id: str, message_id: str) -> None:
+        self._put_back[guild_id, message_id] = self.kept.pop((guild_id, message_id))[0]
+        self._changed.set()
+
+    async def follow_retries(self, read_again: ReadAgain) -> None:
+        while True:
+            for (guild_id, message_id), channel_id in list(self._put_back.items()):
+                try:
+                    await read_again(guild_id, channel_id, message_id)
+                except (Retry, Unavailable):
+                    self._changed.set()
+                else:
+                    del self._put_back[guild_id, message_id]
+            await asyncio.sleep(0)
+            await self._changed.wait()
+            self._changed.clear()
 
 
 class MemoryAlerts:

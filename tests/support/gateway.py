@@ -14,12 +14,12 @@ from disnake.ext import commands
 from PIL import Image
 
 from contracts.events import AlertSet
-from contracts.ports import Alerts, OverviewReader, Posts, StateStore
+from contracts.ports import Alerts, OverviewReader, Posts, StateStore, UnreadableMessages
 from infra.discord.gateway import run_gateway, simulator_endpoint
 from infra.discord.recorder import Recorder
 from infra.discord.services import GatewayPorts
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Simulator
-from tests.support.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
+from tests.support.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState, MemoryUnreadable
 from tests.support.waiting import eventually
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -91,6 +91,7 @@ async def run_listening_gateway(
     alerts: Alerts | None = None,
     overseeing: OverviewReader | None = None,
     alert_thumbnail: Callable[[AlertSet], Awaitable[bytes | None]] = no_thumbnail,
+    unreadable: UnreadableMessages | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     channels: Sequence[Channel] = (),
     **more: Any,
@@ -106,6 +107,7 @@ async def run_listening_gateway(
         now=now,
         follow_answers=journal.answered,
         alert_thumbnail=alert_thumbnail,
+        unreadable_messages=unreadable or MemoryUnreadable(),
     )
     watched = frozenset(str(channel.id) for channel in channels) or None
     hooks = {"on_ready": heard.ready, "on_malformed": heard.malformed.append, "on_lost": heard.lose}

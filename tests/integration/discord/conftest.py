@@ -1,10 +1,13 @@
 """Fixtures: the gateway with the real disnake client on the simulated Discord, with ports in memory."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from disnake.http import Route
 
+from infra.discord import gateway
+from infra.discord.archive.marks import HighWaterMarks
 from tests.support.fakes import MemoryJournal, MemoryState
 from tests.support.gateway import Discord, HookCalls, run_listening_gateway, simulated_discord
 
@@ -13,6 +16,11 @@ from tests.support.gateway import Discord, HookCalls, run_listening_gateway, sim
 def _restore_api_base(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo what a gateway does: it points every client of the process to its endpoint."""
     monkeypatch.setattr(Route, "BASE", Route.BASE)
+
+
+@pytest.fixture(autouse=True)
+def _save_marks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "HighWaterMarks", partial(HighWaterMarks, save_interval_s=0.01))
 
 
 @pytest.fixture

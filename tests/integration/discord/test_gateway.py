@@ -19,7 +19,7 @@ from infra.discord.gateway import run_gateway, simulator_endpoint
 from infra.discord.services import GatewayPorts
 from infra.discord.wording import localize
 from infra.sandbox.simulator import Overwrite, Permission, Simulator
-from tests.support.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
+from tests.support.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState, MemoryUnreadable
 from tests.support.gateway import Discord, HookCalls, no_thumbnail, run_listening_gateway
 from tests.support.waiting import AnsweredWhenCancelled, ends_when_cancelled, eventually
 
@@ -233,6 +233,7 @@ def fake_ports() -> GatewayPorts:
         lambda: datetime.now(UTC),
         journal.answered,
         no_thumbnail,
+        MemoryUnreadable(),
     )
 
 
