@@ -46,7 +46,7 @@ def build_feature_kind(blobs: BlobStore) -> IndexKind[FeatureIndex]:
 class FeatureProjection(IndexProjection[FeatureIndex]):
     """The FeatureSearch port on the feature index.
 
-    Only `candidates` waits until every fingerprint recorded before is in the index.
+    Only `candidates` waits until all that was recorded before is in the index.
     """
 
     async def candidates(

@@ -20,7 +20,7 @@ VECTOR_INDEX_KIND = IndexKind(
 
 
 class VectorProjection(IndexProjection[EmbeddedIndex]):
-    """The VectorSearch port on the embedded index. A search sees every vector that was recorded before it."""
+    """The VectorSearch port on the embedded index. A search sees all that was recorded before it."""
 
     def count(self, generation: str) -> int:
         """Return how many images have a vector of a generation."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from contracts.envelope import Origin
 from contracts.events import FACTS, ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted
 from contracts.subjects import FAILURES, LANES, parse_subject
 from infra.blobs.files import open_blob_store
@@ -19,6 +20,7 @@ from infra.vision.distortions import encode_png
 from pipeline.audit.audit import Sources, audit
 from pipeline.audit.chain import Scope
 from pipeline.audit.checks import FEATURE_INDEX, VECTOR_INDEX
+from pipeline.audit.gaps import Gap
 from pipeline.backup.restore import fill_catalogue
 from pipeline.container import open_catalogue
 from pipeline.engine.registry import STAGES
@@ -27,6 +29,7 @@ from pipeline.process import Process, open_process
 from pipeline.settings import Settings
 from stages.erase import BLOB_GRACE
 from tests.support.golden_log import PIECES, REPOSTED_PIECES, UNPOSTED_PIECE, load_golden_log, read_entries, read_streams
+from tests.support.posts import hidden, shown
 from tests.support.world import IMPATIENT_POLICY, Log
 
 ARCHIVED = len(PIECES) + len(REPOSTED_PIECES)
@@ -138,6 +141,13 @@ async def write_originals(golden: GoldenInstallation, folder: Path) -> dict[Path
 
 @module_loop
 async def test_only_the_lost_image_is_missing(golden: GoldenInstallation) -> None:
+    [gap] = await find_gaps(golden)
+    [lost] = DEAD_LETTERS
+    assert gap.found == (lost.headers["mapseek-subject"].split(".")[5],)
+    assert gap.kind == "not-downloaded-dead-letter"
+
+
+async def find_gaps(golden: GoldenInstallation) -> list[Gap]:
     container = golden.process.container
     generation = (await container.generations()).now.active
     assert generation is not None
@@ -152,10 +162,7 @@ async def test_only_the_lost_image_is_missing(golden: GoldenInstallation) -> Non
         rest=None,
         indexes=indexes,
     )
-    [gap] = (await audit(sources)).gaps
-    [lost] = DEAD_LETTERS
-    assert gap.found == (lost.headers["mapseek-subject"].split(".")[5],)
-    assert gap.kind == "not-downloaded-dead-letter"
+    return (await audit(sources)).gaps
 
 
 @module_loop
@@ -171,3 +178,27 @@ async def test_new_images_are_embedded_in_the_same_generation(golden: GoldenInst
     [answer] = await golden.find(newest)
     assert answer.documents[answer.matches[0].image_id]["metadata"]["filename"] == "newest.png"
     assert {fact.generation for fact in await golden.log.facts(ImageEmbedded)} == {"g1"}
+
+
+@module_loop
+async def test_an_image_of_it_can_be_hidden_and_shown_again(golden: GoldenInstallation, tmp_path: Path) -> None:
+    """The two posts of one piece are hidden one after the other, then shown again."""
+    originals = await write_originals(golden, tmp_path)
+    path, posts = next((path, posts) for path, posts in originals.items() if len(posts) == 2)
+    both = sorted(posts)
+    facts = {image: await golden.find_post(image) for image in both}
+    journal = golden.process.container.journal
+    for fact, seen in (
+        (hidden(facts[both[0]]), both[1:]),
+        (hidden(facts[both[1]]), []),
+        (shown(facts[both[0]]), both[:1]),
+        (shown(facts[both[1]]), both),
+    ):
+        assert await journal.record(fact, Origin("edit"))
+        await golden.log.wait_until_idle("image")
+        [answer] = await golden.find(path)
+        found = {image for match in answer.matches for image in (match.image_id, *match.posts)}
+        assert found & posts == set(seen)
+        assert (answer.verdict == "match") is bool(seen)
+        if not seen:
+            assert [gap.kind for gap in await find_gaps(golden)] == ["not-downloaded-dead-letter"]
