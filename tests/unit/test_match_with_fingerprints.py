@@ -140,6 +140,14 @@ async def test_posts_that_were_not_compared_are_found_by_vectors_and_links(guild
     assert piece_ids(await guild.ask(channels=("1",))) == [("found", "alike")]
 
 
+async def test_a_hidden_image_is_neither_found_nor_the_first_post(guild: Guild) -> None:
+    await guild.post("first", shared=False, degrees=-80)
+    await guild.post("found", 0.97, repost_of="first", degrees=70)
+    assert piece_ids(await guild.ask()) == [("found", "first")]
+    await guild.catalogue.merge("first", {"visibility": {"turn": 1, "hidden": True, "spoiler": False}})
+    assert piece_ids(await guild.ask()) == [("found",)]
+
+
 async def test_regions_find_images_that_the_whole_picture_does_not(guild: Guild) -> None:
     await guild.post("panel", 0.95, shared=False, degrees=150)
     for number in range(100):

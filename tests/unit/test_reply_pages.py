@@ -30,6 +30,18 @@ class TestWhatIsLeft:
         second = await desk.browse(piece=1)
         assert (second.number, desk.large, second.piece_verdict, second.verdict) == (1, "c", "possible", "match")
 
+    async def test_a_hidden_post_is_left_out_until_it_is_shown_again(self, desk: ReplyDesk) -> None:
+        await desk.archive("a", day=1)
+        await desk.archive("b", day=2)
+        assert answered_outcome(await desk.deliver(matched(piece("b", 0.99, "a")))) == ("match", "sent")
+        for hidden, posts in ((("a",), ["b"]), (("b",), ["a"]), (("a", "b"), []), ((), ["a", "b"])):
+            for image_id in ("a", "b"):
+                visibility = {"turn": 1, "hidden": image_id in hidden, "spoiler": False}
+                await desk.catalogue.merge(image_id, {"visibility": visibility})
+            answer = await desk.browse()
+            assert ([post.image_id for post in answer.piece.posts] if answer.piece else []) == posts
+            assert (answer.verdict == "match") is ("b" in posts)
+
     async def test_the_verdict_follows_the_best_piece_that_is_left(self, desk: ReplyDesk) -> None:
         await desk.archive("b")
         assert answered_outcome(await desk.deliver(matched(piece("a", 0.99), piece("b", 0.6)))) == ("possible", "sent")
