@@ -23,10 +23,9 @@ from pipeline.engine import consumers
 from pipeline.settings import Settings
 from tests.support import impatient
 from tests.support.log_servers import kill_servers_at_the_end
-from tests.support.openapi import DOCUMENT_VARIABLE, DiscordTape, find_document
+from tests.support.openapi import DISCORD_DOCUMENT, DOCUMENT_VARIABLE, DiscordTape
 from tests.support.workers import ThreadWorkers, share_worker_processes
 
-DISCORD_DOCUMENT = find_document()
 OTHER_TOOLS_SETTINGS = ("DISCORD_TOKEN", "NATS_URL", "MONGODB_URI")
 
 threadpool_limits(1)  # as in production: tests run in parallel, and matrices are small

@@ -129,6 +129,10 @@ def find_document() -> DiscordDocument | None:
     return DiscordDocument(Path(named).resolve())
 
 
+DISCORD_DOCUMENT = find_document()
+"""The document of this run, None if there is none."""
+
+
 @dataclass
 class DiscordTape:
     """Hears the exchanges and events of every simulator of the process, for one test after the other."""

@@ -21,7 +21,7 @@ from infra.discord.answers.embeds import (
     to_plain_text,
 )
 from infra.discord.wording import LANGUAGES, localize
-from infra.sandbox.simulator.rest import check_message_body
+from infra.sandbox.simulator.rest_messages import check_message_body
 from tests.support.answers import ASKER_ID, SEARCH_ID, THUMBNAIL, answer, error_answer, found, piece
 
 BEST = found(3, 0.97, THUMBNAIL, user_name="Alex", filename="sunset.png", channel_id="88")

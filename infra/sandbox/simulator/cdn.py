@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from aiohttp import web
 from PIL import Image
 
-from infra.sandbox.simulator.model import Attachment, Clock
+from infra.sandbox.simulator.model import SPOILER_PREFIX, Attachment, Clock
 
 URL_LIFETIME = timedelta(hours=24)
 GONE_TEXT = "This content is no longer available."
@@ -28,7 +28,7 @@ class Cdn:
         self._key = secrets.token_bytes(32)
         self._expired_status = 404
 
-    def store(self, file_id: int, folder: str, name: str, data: bytes, description: str | None = None) -> Attachment:
+    def store(self, file_id: int, folder: str, name: str, data: bytes) -> Attachment:
         """Store an upload at `/<folder>/<id>/<file name>`, with the file name cleaned as on Discord."""
         filename = clean_filename(name)
         width, height = _dimensions(data)
@@ -42,8 +42,8 @@ class Cdn:
             height=height,
             url="",
             title=PurePosixPath(name).stem if filename != name else None,
-            description=description,
             ephemeral=folder.startswith("ephemeral-"),
+            spoiler=filename.startswith(SPOILER_PREFIX),
         )
         attachment.url = self.sign(attachment)
         self._files[attachment.path] = attachment

@@ -12,13 +12,15 @@ from infra.sandbox.simulator.fields import JSON
 from infra.sandbox.simulator.gateway import GUILD_MESSAGES_INTENT
 from infra.sandbox.simulator.model import (
     ALL_PERMISSIONS,
+    ANNOUNCEMENT_THREAD,
     DM,
+    GUILD_ANNOUNCEMENT,
     GUILD_CATEGORY,
-    GUILD_FORUM,
-    GUILD_TEXT,
     HAS_THREAD,
+    POST_CHANNELS,
     PRIVATE_THREAD,
     PUBLIC_THREAD,
+    THREAD_PARENTS,
     THREAD_STARTER_MESSAGE,
     Channel,
     Guild,
@@ -170,17 +172,20 @@ def _discard_channel(world: World, channel: Channel) -> None:
 def add_thread(
     world: World, parent: Channel, name: str, owner: Member, *, private: bool = False, message: Message | None = None
 ) -> Channel:
-    """Add a thread to a text channel, or a post to a forum. A thread started from a message has the id of the message.
+    """Add a thread to a text or announcement channel, or a post to a forum or media channel.
+
+    A thread started from a message has the id of the message.
 
     Raises MapSeekError if the channel cannot have such a thread.
     """
     if (
-        parent.kind not in (GUILD_TEXT, GUILD_FORUM)
-        or (parent.kind == GUILD_FORUM and (private or message))
-        or (private and message)
+        parent.kind not in THREAD_PARENTS
+        or (parent.kind in POST_CHANNELS and (private or message))
+        or (private and (message or parent.kind == GUILD_ANNOUNCEMENT))
     ):
         raise MapSeekError(f"#{parent.name} cannot have {'private' if private else 'public'} threads.")
-    kind = PRIVATE_THREAD if private else PUBLIC_THREAD
+    public = ANNOUNCEMENT_THREAD if parent.kind == GUILD_ANNOUNCEMENT else PUBLIC_THREAD
+    kind = PRIVATE_THREAD if private else public
     thread = Channel(message.id if message else world.new_id(None), parent.guild, name, kind=kind, parent=parent, owner=owner)
     thread.joined[owner.id] = world.clock()
     parent.guild.threads[thread.id] = world.channels[thread.id] = thread
@@ -253,7 +258,7 @@ def _dispatch_thread_members(world: World, thread: Channel, change: JSON) -> Non
 def open_dm_channel(world: World, account: User) -> Channel:
     """Return the DM channel between a user and the bot. The first call creates it."""
     if account.id not in world.direct:
-        guild = Guild(world.new_id(None), "", account.id)
+        guild = Guild(world.new_id(None), "", account.id, world.clock)
         guild.roles[guild.id] = Role(guild.id, "@everyone", Permission(ALL_PERMISSIONS & ~Permission.ADMINISTRATOR), position=0)
         for each in (account, world.bot):
             guild.members[each.id] = Member(each, guild, [], world.clock())

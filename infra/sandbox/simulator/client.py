@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from contracts.errors import MapSeekError
-from infra.sandbox.simulator import components, payloads
+from infra.sandbox.simulator import payloads
 from infra.sandbox.simulator.commands import CHAT_INPUT_COMMAND
 from infra.sandbox.simulator.fields import JSON, LOCALES
+from infra.sandbox.simulator.message_parts import iter_buttons
 from infra.sandbox.simulator.model import (
     DM,
     EPHEMERAL,
-    GUILD_CATEGORY,
-    GUILD_FORUM,
+    WITHOUT_MESSAGES,
     Channel,
     Interaction,
     Member,
@@ -81,8 +81,8 @@ def build_visible_answer(message: Message, interaction: Interaction, answered_af
     )
 
 
-def list_buttons(rows: list[JSON]) -> list[Button]:
-    """List the buttons of a message, row by row."""
+def list_buttons(components: list[JSON]) -> list[Button]:
+    """List the buttons of a message, from the top to the bottom."""
     return [
         Button(
             label=each.get("label") or "",
@@ -92,7 +92,7 @@ def list_buttons(rows: list[JSON]) -> list[Button]:
             custom_id=each.get("custom_id"),
             emoji=(each.get("emoji") or {}).get("name"),
         )
-        for each in components.iter_buttons(rows)
+        for each in iter_buttons(components)
     ]
 
 
@@ -101,8 +101,10 @@ def check_command_allowed(command: JSON, channel: Channel, member: Member) -> No
     name = f"/{command['name']}" if command["type"] == CHAT_INPUT_COMMAND else command["name"]
     direct = channel.kind == DM
     check_channel_visible(channel, member)
-    if channel.kind in (GUILD_CATEGORY, GUILD_FORUM):
+    if channel.kind in WITHOUT_MESSAGES:
         raise MapSeekError(f"#{channel.name} is no text channel or thread, so {name} cannot be used in it.")
+    if member.in_time_out:
+        raise MapSeekError(f"{member.user.name} is in a time-out and may not use {name}.")
     allowed = compute_permissions(channel, member)
     if not direct and Permission.USE_APPLICATION_COMMANDS not in allowed:
         raise MapSeekError(f"{member.user.name} may not use commands in #{channel.name}; use a channel that the member can see.")

@@ -11,8 +11,8 @@ from typing import Any
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import fields, payloads
-from infra.sandbox.simulator.fields import JSON, check_choice_name, check_description, check_name, invalid_form_error
-from infra.sandbox.simulator.model import Attachment, Channel, Member, Permission, Role, compute_permissions
+from infra.sandbox.simulator.fields import JSON, LOCALES, invalid_form_error
+from infra.sandbox.simulator.model import CHANNEL_TYPES, Attachment, Channel, Member, Permission, Role, compute_permissions
 from infra.sandbox.simulator.payloads import Sign, partial_channel, resolved_member
 
 SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
@@ -37,13 +37,18 @@ _ALLOWED_OPTION_TYPES = {
 CHAT_INPUT_COMMAND, USER_COMMAND, MESSAGE_COMMAND = 1, 2, 3
 """Command types: typed with a slash, or chosen from the menu of a user or of a message."""
 
-MAX_COMMANDS_BY_TYPE = {CHAT_INPUT_COMMAND: 100, USER_COMMAND: 5, MESSAGE_COMMAND: 5}
+MAX_COMMANDS_BY_TYPE = {CHAT_INPUT_COMMAND: 100, USER_COMMAND: 15, MESSAGE_COMMAND: 15}
 """How many commands of each type may be registered globally, and additionally in each guild."""
 
 MAX_COMMAND_CHARACTERS = 8000
 """The maximum total length of the names, descriptions and values of a command. Each text counts in its longest language."""
 
+MAX_COMMAND_NAME_LENGTH = 32
+MAX_COMMAND_DESCRIPTION_LENGTH = 100
+_SLASH_NAME = re.compile(rf"[-_'\w]{{1,{MAX_COMMAND_NAME_LENGTH}}}")
+
 _CONTEXTS = (0, 1, 2)
+_INTEGRATION_TYPES = (0, 1)
 _PERMISSIONS = re.compile(r"\d{1,20}")
 
 _VALUE_CLASSES: dict[int, tuple[type, ...]] = {
@@ -70,8 +75,8 @@ def check_options(value: Any, path: fields.FieldPath, *, parent: int | None = No
         where: fields.FieldPath = [*path, index]
         option = fields.read_object(item, where)
         kind = option.get("type")
-        check_name(option, where, slash=True)
-        check_description(option, where)
+        _check_name(option, where, slash=True)
+        _check_description(option, where)
         if kind not in _ALLOWED_OPTION_TYPES[parent]:
             raise invalid_form_error(
                 [*where, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {_ALLOWED_OPTION_TYPES[parent]}."
@@ -79,6 +84,8 @@ def check_options(value: Any, path: fields.FieldPath, *, parent: int | None = No
         if option["name"] in names:
             raise invalid_form_error(where, "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", "Option name already exists")
         names.add(option["name"])
+        fields.read_boolean(option.get("required"), [*where, "required"])
+        fields.read_boolean(option.get("autocomplete"), [*where, "autocomplete"])
         if kind in (SUB_COMMAND, SUB_COMMAND_GROUP):
             check_options(option.get("options"), [*where, "options"], parent=kind)
             continue
@@ -88,6 +95,7 @@ def check_options(value: Any, path: fields.FieldPath, *, parent: int | None = No
         optional_seen = optional_seen or not option.get("required")
         _check_choices(option, where)
         _check_bounds(option, where)
+        _check_channel_types(option, where)
     if len({option["type"] in (SUB_COMMAND, SUB_COMMAND_GROUP) for option in options}) > 1:
         message = "Sub-command and sub-command group option types are mutually exclusive to all other types"
         raise invalid_form_error(path, "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", message)
@@ -103,7 +111,7 @@ def _check_choices(option: JSON, path: fields.FieldPath) -> None:
     for index, item in enumerate(choices):
         where: fields.FieldPath = [*path, "choices", index]
         choice = fields.read_object(item, where)
-        check_choice_name(choice, where)
+        _check_choice_name(choice, where)
         value = choice.get("value")
         if isinstance(value, bool) or not isinstance(value, _CHOICE_VALUE_TYPES[option["type"]]):
             message = f"{value!r} is no value of an option of type {option['type']}."
@@ -128,13 +136,24 @@ def _check_bounds(option: JSON, path: fields.FieldPath) -> None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise invalid_form_error([*path, key], "NUMBER_TYPE_COERCE", f'Value "{value}" is not a number.')
-            lowest = 0 if kinds == (STRING,) else -most
+            lowest = {"min_length": 0, "max_length": 1}.get(key, -most)
             if option["type"] not in kinds or not lowest <= value <= most:
                 raise invalid_form_error(
                     [*path, key], "NUMBER_TYPE_MAX", f"{value} is no bound of an option of type {option['type']}."
                 )
         if least is not None and greatest is not None and least > greatest:
             raise invalid_form_error([*path, low], "NUMBER_TYPE_MAX", f"{low} is more than {high}.")
+
+
+def _check_channel_types(option: JSON, path: fields.FieldPath) -> None:
+    """Check that the option of a channel names existing types of channels, and each once."""
+    where: fields.FieldPath = [*path, "channel_types"]
+    kinds = fields.read_list(option.get("channel_types"), where, len(CHANNEL_TYPES))
+    if kinds and option["type"] != CHANNEL:
+        raise invalid_form_error(where, "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Only a channel option has channel types")
+    for index, kind in enumerate(kinds):
+        fields.check_choice(kind, [*where, index], CHANNEL_TYPES)
+    fields.check_unique(kinds, where)
 
 
 def build_registered_command(body: JSON, *, command_id: int, version: int, application_id: int, guild_id: int | None) -> JSON:
@@ -178,9 +197,9 @@ def _check_command(command: JSON, path: fields.FieldPath) -> None:
     kind = command.get("type", CHAT_INPUT_COMMAND)
     if kind not in MAX_COMMANDS_BY_TYPE:
         raise invalid_form_error([*path, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {tuple(MAX_COMMANDS_BY_TYPE)}.")
-    check_name(command, path, slash=kind == CHAT_INPUT_COMMAND)
+    _check_name(command, path, slash=kind == CHAT_INPUT_COMMAND)
     if kind == CHAT_INPUT_COMMAND:
-        check_description(command, path)
+        _check_description(command, path)
         check_options(command.get("options"), [*path, "options"])
     elif command.get("description") or command.get("options"):
         message = "Context menu commands cannot have description or options"
@@ -190,13 +209,58 @@ def _check_command(command: JSON, path: fields.FieldPath) -> None:
         raise invalid_form_error(
             [*path, "default_member_permissions"], "BITFIELD_TYPE_CONVERT", f'Value "{permissions}" is not a bitfield.'
         )
-    contexts = fields.read_list(command.get("contexts"), [*path, "contexts"], len(_CONTEXTS))
-    if any(context not in _CONTEXTS for context in contexts) or len(set(contexts)) < len(contexts):
-        raise invalid_form_error([*path, "contexts"], "BASE_TYPE_CHOICES", f"Values must be unique and of {_CONTEXTS}.")
+    for key, allowed in (("contexts", _CONTEXTS), ("integration_types", _INTEGRATION_TYPES)):
+        if command.get(key) is None:
+            continue
+        values = fields.read_list(command[key], [*path, key], len(allowed), least=1)
+        for place, value in enumerate(values):
+            fields.check_choice(value, [*path, key, place], allowed)
+        fields.check_unique(values, [*path, key])
+    for key in ("nsfw", "dm_permission"):
+        fields.read_boolean(command.get(key), [*path, key])
     if (size := sum(_iter_sizes(command))) > MAX_COMMAND_CHARACTERS:
         raise invalid_form_error(
             path, "APPLICATION_COMMAND_TOO_LARGE", f"Command exceeds maximum size ({size} > {MAX_COMMAND_CHARACTERS})"
         )
+
+
+def _check_name(item: JSON, path: fields.FieldPath, *, slash: bool) -> None:
+    """Check a name of 1 to 32 characters. Raises ApiError 400.
+
+    The name of a slash command or option (`slash`) may contain only lower-case letters, digits, `-`, `_` and `'`.
+    """
+    for where, name in _iter_localized(item, "name", path):
+        valid = isinstance(name, str) and 1 <= len(name) <= MAX_COMMAND_NAME_LENGTH and name == name.strip()
+        if not valid or (slash and (not _SLASH_NAME.fullmatch(name) or name != name.lower())):
+            raise invalid_form_error(where, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
+
+
+def _check_description(item: JSON, path: fields.FieldPath) -> None:
+    """Check a description of 1 to 100 characters. Raises ApiError 400."""
+    for where, description in _iter_localized(item, "description", path):
+        if not isinstance(description, str) or not 1 <= len(description) <= MAX_COMMAND_DESCRIPTION_LENGTH:
+            raise invalid_form_error(
+                where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_COMMAND_DESCRIPTION_LENGTH} in length."
+            )
+
+
+def _check_choice_name(choice: JSON, path: fields.FieldPath) -> None:
+    """Check the name of a choice, of 1 to 100 characters. Raises ApiError 400."""
+    for where, name in _iter_localized(choice, "name", path):
+        if not isinstance(name, str) or not 1 <= len(name) <= MAX_COMMAND_DESCRIPTION_LENGTH:
+            raise invalid_form_error(
+                where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_COMMAND_DESCRIPTION_LENGTH} in length."
+            )
+
+
+def _iter_localized(item: JSON, key: str, path: fields.FieldPath) -> Iterator[tuple[fields.FieldPath, Any]]:
+    """Yield the path and text of a key, the default first, then each language. Raises ApiError 400 for an unknown language."""
+    yield [*path, key], item.get(key)
+    where: fields.FieldPath = [*path, f"{key}_localizations"]
+    for locale, text in fields.read_object(item.get(f"{key}_localizations"), where).items():
+        if locale not in LOCALES:
+            raise invalid_form_error([*where, locale], "ENUM_TYPE_COERCE", f'Value "{locale}" is not a valid enum value.')
+        yield [*where, locale], text
 
 
 def _iter_sizes(item: JSON) -> Iterator[int]:

@@ -3,8 +3,8 @@
 Also the languages of Discord's clients, which are the only valid keys of a localisation.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 JSON = dict[str, Any]
@@ -18,9 +18,7 @@ _LOCALE_NAMES = """
 """
 LOCALES = frozenset(_LOCALE_NAMES.split())
 
-MAX_COMMAND_NAME_LENGTH = 32
-MAX_COMMAND_DESCRIPTION_LENGTH = 100
-_SLASH_NAME = re.compile(rf"[-_'\w]{{1,{MAX_COMMAND_NAME_LENGTH}}}")
+MAX_URL_LENGTH = 2048
 
 
 class ApiError(Exception):
@@ -80,7 +78,7 @@ def check_text(value: Any, path: FieldPath, limit: int, *, required: bool = Fals
     """Check that a text has at most `limit` characters, and return its length. Raises ApiError 400."""
     if value is None or value == "":
         if required:
-            raise invalid_form_error(path, "BASE_TYPE_REQUIRED", "This field is required")
+            raise required_error(path)
         return 0
     if not isinstance(value, str):
         raise invalid_form_error(path, "STRING_TYPE_CONVERT", "Could not interpret as string.")
@@ -89,31 +87,83 @@ def check_text(value: Any, path: FieldPath, limit: int, *, required: bool = Fals
     return len(value)
 
 
-def read_list(value: Any, path: FieldPath, limit: int) -> list[Any]:
-    """Return a list of at most `limit` entries. If it is absent, it is empty. Raises ApiError 400."""
+def read_list(value: Any, path: FieldPath, limit: int, *, least: int = 0) -> list[Any]:
+    """Return a list of at least `least` and at most `limit` entries. If it is absent, it is empty. Raises ApiError 400."""
     if value is None:
+        if least:
+            raise required_error(path)
         return []
     if not isinstance(value, list):
         raise invalid_form_error(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+    if len(value) < least:
+        raise invalid_form_error(path, "BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {limit} in length.")
     if len(value) > limit:
         raise too_many_error(path, limit)
     return value
 
 
-def read_integer(value: Any, path: FieldPath) -> int:
-    """Return an integer. If it is absent, it is 0. Raises ApiError 400."""
+def read_boolean(value: Any, path: FieldPath) -> bool:
+    """Return a boolean. If it is absent, it is false. Raises ApiError 400."""
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise invalid_form_error(path, "BOOLEAN_TYPE_CONVERT", "Must be either true or false.")
+    return value
+
+
+def read_integer(value: Any, path: FieldPath, least: int | None = None, most: int | None = None) -> int:
+    """Return an integer that is neither less than `least` nor more than `most`. If it is absent, it is 0. Raises ApiError 400."""
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool):
         raise invalid_form_error(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
+    if least is not None and value < least:
+        raise invalid_form_error(path, "NUMBER_TYPE_MIN", f"int value should be greater than or equal to {least}.")
+    if most is not None and value > most:
+        raise invalid_form_error(path, "NUMBER_TYPE_MAX", f"int value should be less than or equal to {most}.")
     return value
 
 
-def check_url(value: Any, path: FieldPath, schemes: tuple[str, ...]) -> None:
-    """Check that a URL has one of the schemes, if it is given. Raises ApiError 400."""
+def read_snowflake(value: Any, path: FieldPath) -> int:
+    """Return an id, given as a number or as digits. Raises ApiError 400, also if it is absent."""
+    if value is None:
+        raise required_error(path)
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or int(text) >= 1 << 63:
+        raise invalid_form_error(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
+    return int(text)
+
+
+def check_time(value: Any, path: FieldPath) -> None:
+    """Check that a text is a time of ISO 8601, if it is given. Raises ApiError 400."""
     if value is None:
         return
-    scheme, colon, rest = str(value).partition("://")
+    try:
+        datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise invalid_form_error(path, "DATE_TIME_TYPE_PARSE", f"Could not parse {value}. Should be ISO8601.") from None
+
+
+def check_choice(value: Any, path: FieldPath, choices: Sequence[Any]) -> None:
+    """Check that a value is one of the choices. Raises ApiError 400, also if it is absent."""
+    if isinstance(value, bool) or value not in choices:
+        raise invalid_form_error(path, "BASE_TYPE_CHOICES", f"Value must be one of {{{', '.join(map(repr, choices))}}}.")
+
+
+def check_unique(values: Sequence[Any], path: FieldPath) -> None:
+    """Check that no value of a list is there twice. Raises ApiError 400."""
+    if len(set(map(str, values))) < len(values):
+        raise invalid_form_error(path, "SET_TYPE_ALREADY_CONTAINS_VALUE", "The set already contains this value")
+
+
+def check_url(
+    value: Any, path: FieldPath, schemes: tuple[str, ...], *, required: bool = False, limit: int = MAX_URL_LENGTH
+) -> None:
+    """Check that a URL has one of the schemes and at most `limit` characters, if it is given. Raises ApiError 400."""
+    check_text(value, path, limit, required=required)
+    if value is None:
+        return
+    scheme, colon, rest = value.partition("://")
     if not colon or not rest:
         raise invalid_form_error(path, "URL_TYPE_INVALID_URL", "Not a well formed URL.")
     if scheme not in schemes:
@@ -125,40 +175,6 @@ def too_many_error(path: FieldPath, limit: int) -> ApiError:
     return invalid_form_error(path, "BASE_TYPE_BAD_LENGTH", f"Must be {limit} or fewer in length.")
 
 
-def check_name(item: JSON, path: FieldPath, *, slash: bool) -> None:
-    """Check a name of 1 to 32 characters. Raises ApiError 400.
-
-    The name of a slash command or option (`slash`) may contain only lower-case letters, digits, `-`, `_` and `'`.
-    """
-    for where, name in _iter_localized(item, "name", path):
-        valid = isinstance(name, str) and 1 <= len(name) <= MAX_COMMAND_NAME_LENGTH and name == name.strip()
-        if not valid or (slash and (not _SLASH_NAME.fullmatch(name) or name != name.lower())):
-            raise invalid_form_error(where, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
-
-
-def check_description(item: JSON, path: FieldPath) -> None:
-    """Check a description of 1 to 100 characters. Raises ApiError 400."""
-    for where, description in _iter_localized(item, "description", path):
-        if not isinstance(description, str) or not 1 <= len(description) <= MAX_COMMAND_DESCRIPTION_LENGTH:
-            raise invalid_form_error(
-                where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_COMMAND_DESCRIPTION_LENGTH} in length."
-            )
-
-
-def check_choice_name(choice: JSON, path: FieldPath) -> None:
-    """Check the name of a choice, of 1 to 100 characters. Raises ApiError 400."""
-    for where, name in _iter_localized(choice, "name", path):
-        if not isinstance(name, str) or not 1 <= len(name) <= MAX_COMMAND_DESCRIPTION_LENGTH:
-            raise invalid_form_error(
-                where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_COMMAND_DESCRIPTION_LENGTH} in length."
-            )
-
-
-def _iter_localized(item: JSON, key: str, path: FieldPath) -> Iterator[tuple[FieldPath, Any]]:
-    """Yield the path and text of a key, the default first, then each language. Raises ApiError 400 for an unknown language."""
-    yield [*path, key], item.get(key)
-    where: FieldPath = [*path, f"{key}_localizations"]
-    for locale, text in read_object(item.get(f"{key}_localizations"), where).items():
-        if locale not in LOCALES:
-            raise invalid_form_error([*where, locale], "ENUM_TYPE_COERCE", f'Value "{locale}" is not a valid enum value.')
-        yield [*where, locale], text
+def required_error(path: FieldPath) -> ApiError:
+    """The error for a field that is absent."""
+    return invalid_form_error(path, "BASE_TYPE_REQUIRED", "This field is required")

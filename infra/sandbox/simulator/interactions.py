@@ -13,8 +13,8 @@ from aiohttp import web
 
 from infra.sandbox.simulator import fields, payloads
 from infra.sandbox.simulator.commands import FilledOptions
-from infra.sandbox.simulator.components import BUTTON, iter_buttons
 from infra.sandbox.simulator.fields import JSON, ApiError, invalid_form_error, unknown_error
+from infra.sandbox.simulator.message_parts import BUTTON, iter_buttons
 from infra.sandbox.simulator.model import (
     APPLICATION_COMMAND,
     DM,
@@ -28,15 +28,12 @@ from infra.sandbox.simulator.model import (
     compute_permissions,
 )
 from infra.sandbox.simulator.payloads import partial_channel
-from infra.sandbox.simulator.rest import API_PREFIX, RequestBody, apply_body, json_response, read_body
+from infra.sandbox.simulator.rest import API_PREFIX, RequestBody, json_response, read_body
+from infra.sandbox.simulator.rest_messages import SETTABLE_FLAGS, apply_body, edit_own_message
 from infra.sandbox.simulator.world import World
 
 CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_UPDATE_MESSAGE, UPDATE_MESSAGE = 4, 5, 6, 7
 """Interaction callback types. The last two are only for button presses."""
-
-SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS = 1 << 2, 1 << 12
-_COMPONENTS_V2 = 1 << 15
-_SETTABLE_FLAGS = EPHEMERAL | SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS
 
 FIRST_RESPONSE_TIMEOUT = timedelta(seconds=3)
 INTERACTION_TOKEN_LIFETIME = timedelta(minutes=15)
@@ -66,7 +63,7 @@ def apply_first_response(world: World, interaction: Interaction, body: RequestBo
         if pressed is None or pressed.gone:
             raise unknown_error("Message")
         if kind == UPDATE_MESSAGE:
-            _apply_edit(world, pressed, content)
+            edit_own_message(world, pressed, content)
         interaction.original = pressed
     interaction.callback_type = kind
     if kind in (DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_UPDATE_MESSAGE):
@@ -88,18 +85,11 @@ def create_followup(world: World, interaction: Interaction, body: RequestBody) -
 
 def edit_response(world: World, interaction: Interaction, message: Message, body: RequestBody) -> None:
     """Edit a response. The first edit of a deferred response is the answer. Raises ApiError."""
-    _apply_edit(world, message, body)
+    edit_own_message(world, message, body)
     if message is interaction.original:
         interaction.edits += 1
         interaction.answered_after_s = time.monotonic() - interaction.started
     world.wake_waiters()
-
-
-def _apply_edit(world: World, message: Message, body: RequestBody) -> None:
-    apply_body(world, message, body.payload, body.files)
-    message.flags &= ~LOADING
-    message.edited_at = world.clock()
-    world.dispatch_message_event(message, "MESSAGE_UPDATE")
 
 
 def _build_message(world: World, interaction: Interaction, body: RequestBody) -> Message:
@@ -116,10 +106,7 @@ def _empty_message(world: World, interaction: Interaction) -> Message:
 
 
 def _read_flags(body: RequestBody) -> int:
-    flags = fields.read_integer(body.payload.get("flags"), ["flags"])
-    if flags & _COMPONENTS_V2:
-        raise invalid_form_error(["flags"], "UNSUPPORTED", "Messages with only components are not simulated.")
-    return flags & _SETTABLE_FLAGS
+    return fields.read_integer(body.payload.get("flags"), ["flags"]) & (SETTABLE_FLAGS | EPHEMERAL)
 
 
 class RestInteractions:

@@ -18,13 +18,28 @@ Clock = Callable[[], datetime]
 DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
 _COUNTER_BITS = 22
 
-EPHEMERAL = 1 << 6
-LOADING = 1 << 7
-HAS_THREAD = 1 << 5
-HAS_SNAPSHOT = 1 << 14
+CROSSPOSTED, IS_CROSSPOST, SUPPRESS_EMBEDS, SOURCE_MESSAGE_DELETED = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+HAS_THREAD, EPHEMERAL, LOADING = 1 << 5, 1 << 6, 1 << 7
+SUPPRESS_NOTIFICATIONS, HAS_SNAPSHOT, IS_COMPONENTS_V2 = 1 << 12, 1 << 14, 1 << 15
+"""Flags of a message."""
 
-GUILD_TEXT, DM, GUILD_CATEGORY, PUBLIC_THREAD, PRIVATE_THREAD, GUILD_FORUM = 0, 1, 4, 11, 12, 15
+IS_SPOILER = 1 << 3
+"""The flag of an attachment that is shown as a spoiler."""
+SPOILER_PREFIX = "SPOILER_"
+"""The beginning of a file's name that makes it a spoiler too."""
+
+GUILD_TEXT, DM, GUILD_VOICE, GROUP_DM, GUILD_CATEGORY, GUILD_ANNOUNCEMENT = range(6)
+ANNOUNCEMENT_THREAD, PUBLIC_THREAD, PRIVATE_THREAD, GUILD_STAGE_VOICE, GUILD_DIRECTORY, GUILD_FORUM, GUILD_MEDIA = range(10, 17)
 """Channel types."""
+
+CHANNEL_TYPES = (*range(6), *range(10, 17))
+POST_CHANNELS = (GUILD_FORUM, GUILD_MEDIA)
+"""Channels that have no messages of their own: their threads are their posts."""
+
+THREAD_PARENTS = (GUILD_TEXT, GUILD_ANNOUNCEMENT, *POST_CHANNELS)
+VOICE_CHANNELS = (GUILD_VOICE, GUILD_STAGE_VOICE)
+WITHOUT_MESSAGES = (GUILD_CATEGORY, *POST_CHANNELS)
+"""Channels that nobody can write in."""
 
 THREAD_STARTER_MESSAGE = 21
 """The type of the first message of a thread that was started from another message."""
@@ -66,6 +81,8 @@ class Permission(IntFlag):
     EMBED_LINKS = 1 << 14
     ATTACH_FILES = 1 << 15
     READ_MESSAGE_HISTORY = 1 << 16
+    MENTION_EVERYONE = 1 << 17
+    CONNECT = 1 << 20
     USE_APPLICATION_COMMANDS = 1 << 31
     MANAGE_THREADS = 1 << 34
     CREATE_PUBLIC_THREADS = 1 << 35
@@ -75,6 +92,9 @@ class Permission(IntFlag):
 
 ALL_PERMISSIONS = Permission((1 << 51) - 1)
 
+_IN_TIME_OUT = Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY
+"""What a member in a time-out may still do."""
+
 DEFAULT_PERMISSIONS = (
     Permission.ADD_REACTIONS
     | Permission.VIEW_CHANNEL
@@ -82,6 +102,7 @@ DEFAULT_PERMISSIONS = (
     | Permission.EMBED_LINKS
     | Permission.ATTACH_FILES
     | Permission.READ_MESSAGE_HISTORY
+    | Permission.CONNECT
     | Permission.USE_APPLICATION_COMMANDS
     | Permission.CREATE_PUBLIC_THREADS
     | Permission.CREATE_PRIVATE_THREADS
@@ -93,7 +114,8 @@ def compute_permissions(channel: "Channel", member: "Member") -> Permission:
     """Return what a member may do in a channel.
 
     The order is Discord's: roles first, then the overwrites of @everyone, of all roles together, and of the member. A thread has
-    the permissions of its parent. Only its members, and members who manage threads, may enter a private thread.
+    the permissions of its parent. Only its members, and members who manage threads, may enter a private thread. In a voice channel
+    or on a stage, a member who may not connect may do nothing. In a time-out, members may only read.
     """
     if channel.parent is not None:
         granted = compute_permissions(channel.parent, member)
@@ -111,7 +133,10 @@ def compute_permissions(channel: "Channel", member: "Member") -> Permission:
                 allow |= overwrite.allow
                 deny |= overwrite.deny
         granted = Permission(int(granted) & ~int(deny) | int(allow))
-    return granted if granted & Permission.VIEW_CHANNEL else Permission.NONE
+    if member.in_time_out:
+        granted &= _IN_TIME_OUT
+    wanted = Permission.VIEW_CHANNEL | (Permission.CONNECT if channel.kind in VOICE_CHANNELS else Permission.NONE)
+    return granted if granted & wanted == wanted else Permission.NONE
 
 
 def _may_enter(thread: "Channel", member: "Member", granted: Permission) -> bool:
@@ -170,6 +195,15 @@ class User:
 
 
 @dataclass(eq=False, slots=True)
+class Webhook:
+    """A webhook that posts in a channel. Its id is also that of the author of its posts."""
+
+    id: int
+    name: str
+    channel: "Channel" = field(repr=False)
+
+
+@dataclass(eq=False, slots=True)
 class Role:
     """A role of a guild. The role with the guild's id is @everyone."""
 
@@ -182,18 +216,24 @@ class Role:
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """An account in a guild."""
+    """An account in a guild. Until `timed_out_until`, it may only read."""
 
     user: User
     guild: "Guild" = field(repr=False)
     roles: list[Role]
     joined_at: datetime
     nick: str | None = None
+    timed_out_until: datetime | None = None
 
     @property
     def id(self) -> int:
         """The account's id."""
         return self.user.id
+
+    @property
+    def in_time_out(self) -> bool:
+        """Whether it is in a time-out now."""
+        return self.timed_out_until is not None and self.guild.clock() < self.timed_out_until
 
 
 @dataclass(eq=False, slots=True)
@@ -212,6 +252,7 @@ class Guild:
     id: int
     name: str
     owner_id: int
+    clock: Clock = field(repr=False)
     locale: str = "en-US"
     roles: dict[int, Role] = field(default_factory=dict, repr=False)
     members: dict[int, Member] = field(default_factory=dict, repr=False)
@@ -231,7 +272,8 @@ class Channel(MessageHistory):
 
     `parent` is the channel of a thread or a forum post, `category` the category of any other channel. `joined` maps the members of
     a thread to the time when they joined. `sent` counts the messages ever sent in a thread. A DM channel has a `recipient`, and is
-    in a guild of its own that is never sent to the bot.
+    in a guild of its own that is never sent to the bot. `followers` are the webhooks that take over an announcement channel's
+    crossposts in other channels.
     """
 
     id: int
@@ -250,12 +292,13 @@ class Channel(MessageHistory):
     archive_changed_at: datetime | None = None
     sent: int = 0
     recipient: User | None = None
+    followers: list[Webhook] = field(default_factory=list, repr=False)
     _order: list[int] = field(default_factory=list, repr=False)
 
     @property
     def is_thread(self) -> bool:
         """Whether it is a thread or a forum post."""
-        return self.kind in (PUBLIC_THREAD, PRIVATE_THREAD)
+        return self.kind in (ANNOUNCEMENT_THREAD, PUBLIC_THREAD, PRIVATE_THREAD)
 
     @property
     def private(self) -> bool:
@@ -282,15 +325,18 @@ class Attachment:
     description: str | None = None
     ephemeral: bool = False
     forwarded: bool = False
+    spoiler: bool = False
 
 
 @dataclass(eq=False, slots=True)
 class Message:
-    """A message. `embeds` and `components` are kept as they were sent.
+    """A message. `embeds` are kept as they were sent, `components` with their defaults.
 
-    `reference` is the message that it replies to or forwards, and `snapshot` a copy of a forwarded message. `reactions` maps each
-    emoji to the ids of the users who reacted with it. Every payload of the message has the fields of `replaced`, which a test gave,
-    in place of its own, and lacks those of `removed`. Its place in the history is that of `id`, whatever the payload says.
+    `reference` is the message that it replies to or forwards, and `snapshot` a copy of a forwarded message. `source` is the
+    message that it is a crosspost of. `webhook` is what posted it, if that was no account. `allowed_mentions` are those of its
+    last request, None if it had none. `reactions` maps each emoji to the ids of the users who reacted with it. Every payload of
+    the message has the fields of `replaced`, which a test gave, in place of its own, and lacks those of `removed`. Its place in the
+    history is that of `id`, whatever the payload says.
     """
 
     id: int
@@ -305,6 +351,9 @@ class Message:
     interaction: "Interaction | None" = field(default=None, repr=False)
     reference: "Message | None" = field(default=None, repr=False)
     snapshot: "Message | None" = field(default=None, repr=False)
+    source: "Message | None" = field(default=None, repr=False)
+    webhook: Webhook | None = None
+    allowed_mentions: JSON | None = None
     reactions: dict[str, set[int]] = field(default_factory=dict)
     nonce: str | int | None = None
     kind: int = 0

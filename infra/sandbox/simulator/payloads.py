@@ -1,14 +1,19 @@
 """Builds Discord's JSON objects from the simulator's records, with every field that disnake reads."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from infra.sandbox.simulator.fields import JSON
+from infra.sandbox.simulator.message_parts import iter_media
 from infra.sandbox.simulator.model import (
     DM,
     GUILD_CATEGORY,
-    GUILD_FORUM,
+    IS_SPOILER,
+    POST_CHANNELS,
     PRIVATE_THREAD,
+    SUPPRESS_EMBEDS,
+    VOICE_CHANNELS,
     Attachment,
     Channel,
     Guild,
@@ -26,6 +31,8 @@ Sign = Callable[[Attachment], str]
 """Creates a new signed URL for a file."""
 _IMAGE_PARTS = ("image", "thumbnail")
 _ICON_PARTS = ("author", "footer")
+_MENTION = re.compile(r"<@([!&]?)(\d+)>")
+_EVERYONE = re.compile(r"@(everyone|here)\b")
 
 MAX_FILE_SIZE_BYTES = 10 * 1024 * 1024
 
@@ -46,6 +53,7 @@ _SNAPSHOT_KEYS = (
 _ARCHIVE_AFTER_MINUTES = 4320
 
 
+_VOICE_FIELDS: JSON = {"bitrate": 64000, "user_limit": 0, "rtc_region": None, "video_quality_mode": 1}
 _FORUM_FIELDS: JSON = {
     "available_tags": [],
     "default_reaction_emoji": None,
@@ -95,11 +103,47 @@ _GUILD_FIELDS: dict[str, Any] = {
 _SCHEME = "attachment://"
 
 
-def list_embedded_filenames(embeds: list[JSON]) -> set[str]:
-    """Return the names of the files that embeds show by `attachment://name`."""
+def list_shown_filenames(embeds: Sequence[JSON], components: Sequence[JSON]) -> set[str]:
+    """Return the names of the files that embeds and components show by `attachment://name`."""
     urls = [(embed.get(part) or {}).get("url") for embed in embeds for part in _IMAGE_PARTS]
     urls += [(embed.get(part) or {}).get("icon_url") for embed in embeds for part in _ICON_PARTS]
+    urls += [media["url"] for media in iter_media(components)]
     return {url.removeprefix(_SCHEME) for url in urls if url is not None and url.startswith(_SCHEME)}
+
+
+def render_component(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
+    """Build a component object. Files shown by `attachment://name` get a URL that is signed now."""
+    shown = {**item}
+    if "components" in item:
+        shown["components"] = [render_component(each, files, sign) for each in item["components"]]
+    if "accessory" in item:
+        shown["accessory"] = render_component(item["accessory"], files, sign)
+    if "items" in item:
+        shown["items"] = [{**each, "media": _render_media(each["media"], files, sign)} for each in item["items"]]
+    if "media" in item:
+        shown["media"] = _render_media(item["media"], files, sign)
+    if "file" in item:
+        file = files[item["file"]["url"].removeprefix(_SCHEME)]
+        shown |= {"file": _render_media(item["file"], files, sign), "name": file.filename, "size": len(file.data)}
+    return shown
+
+
+def _render_media(media: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
+    if not media["url"].startswith(_SCHEME):
+        return {"proxy_url": media["url"], "width": None, "height": None, "content_type": None, "flags": 0, **media}
+    file = files[media["url"].removeprefix(_SCHEME)]
+    url = sign(file)
+    return {
+        "id": media["id"],
+        "url": url,
+        "proxy_url": url,
+        "width": file.width,
+        "height": file.height,
+        "content_type": file.content_type,
+        "loading_state": 2,
+        "flags": 0,
+        "attachment_id": str(file.id),
+    }
 
 
 def render_embed(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
@@ -194,7 +238,7 @@ def partial_member(member: Member) -> JSON:
         "roles": [str(item.id) for item in member.roles],
         "joined_at": member.joined_at.isoformat(),
         "premium_since": None,
-        "communication_disabled_until": None,
+        "communication_disabled_until": None if member.timed_out_until is None else member.timed_out_until.isoformat(),
         "deaf": False,
         "mute": False,
         "pending": False,
@@ -216,7 +260,7 @@ def attachment(item: Attachment, sign: Sign) -> JSON:
         "size": len(item.data),
         "url": url,
         "proxy_url": url,
-        "flags": 0,
+        "flags": IS_SPOILER if item.spoiler else 0,
     }
     optional = {
         "title": item.title,
@@ -230,8 +274,8 @@ def attachment(item: Attachment, sign: Sign) -> JSON:
 
 
 def message(item: Message, sign: Sign) -> JSON:
-    """Build a message object. As on Discord, a file that an embed shows is not listed as an attachment."""
-    embedded = list_embedded_filenames(item.embeds)
+    """Build a message object. As on Discord, a file that an embed or a component shows is not listed as an attachment."""
+    shown = list_shown_filenames(item.embeds, item.components)
     files = {each.filename: each for each in item.attachments}
     payload: JSON = {
         "id": str(item.id),
@@ -241,16 +285,18 @@ def message(item: Message, sign: Sign) -> JSON:
         "timestamp": item.posted_at.isoformat(),
         "edited_timestamp": None if item.edited_at is None else item.edited_at.isoformat(),
         "tts": False,
-        "mention_everyone": False,
-        "mentions": [],
-        "mention_roles": [],
-        "attachments": [attachment(each, sign) for each in item.attachments if each.filename not in embedded],
-        "embeds": [render_embed(each, files, sign) for each in item.embeds],
-        "components": item.components,
+        "attachments": [attachment(each, sign) for each in item.attachments if each.filename not in shown],
+        "embeds": [] if item.flags & SUPPRESS_EMBEDS else [render_embed(each, files, sign) for each in item.embeds],
+        "components": [render_component(each, files, sign) for each in item.components],
         "pinned": False,
         "type": item.kind,
         "flags": item.flags,
+        **_mention_fields(item),
     }
+    if item.webhook is not None:
+        payload["webhook_id"] = str(item.webhook.id)
+    if item.source is not None:
+        payload["message_reference"] = _reference(item.source, forward=False)
     if item.nonce is not None:
         payload["nonce"] = item.nonce
     if item.reactions:
@@ -294,9 +340,7 @@ def hide_content(payload: JSON) -> JSON:
 
 def _reference_fields(item: Message, target: Message, sign: Sign) -> JSON:
     """Return the fields of a reply or a forwarded message that describe the message it refers to."""
-    reference: JSON = {"type": int(item.snapshot is not None), "message_id": str(target.id), "channel_id": str(target.channel.id)}
-    if target.channel.kind != DM:
-        reference["guild_id"] = str(target.channel.guild.id)
+    reference = _reference(target, forward=item.snapshot is not None)
     if item.snapshot is not None:
         whole = message(item.snapshot, sign)
         copied = type(whole)({key: whole[key] for key in _SNAPSHOT_KEYS if key in whole})
@@ -305,6 +349,32 @@ def _reference_fields(item: Message, target: Message, sign: Sign) -> JSON:
     if there is not None:
         there.pop("referenced_message", None)
     return {"type": item.kind or 19, "message_reference": reference, "referenced_message": there}
+
+
+def _reference(target: Message, *, forward: bool) -> JSON:
+    reference: JSON = {"type": int(forward), "message_id": str(target.id), "channel_id": str(target.channel.id)}
+    if target.channel.kind != DM:
+        reference["guild_id"] = str(target.channel.guild.id)
+    return reference
+
+
+def _mention_fields(item: Message) -> JSON:
+    """Return whom a message mentions: what its text names, the author that it replies to, and of these what it allows."""
+    guild, allowed = item.channel.guild, item.allowed_mentions
+    parsed = ("users", "roles", "everyone") if allowed is None else allowed.get("parse") or ()
+    listed = {kind: set(map(str, (allowed or {}).get(kind) or ())) for kind in ("users", "roles")}
+    named = [(mark == "&", number) for mark, number in _MENTION.findall(item.content)]
+    users = [number for is_role, number in named if not is_role and ("users" in parsed or number in listed["users"])]
+    if item.reference is not None and item.snapshot is None and (allowed is None or allowed.get("replied_user")):
+        users.append(str(item.reference.author.id))
+    roles = [number for is_role, number in named if is_role and ("roles" in parsed or number in listed["roles"])]
+    author = guild.members.get(item.author.id)
+    may_mention = author is not None and Permission.MENTION_EVERYONE in compute_permissions(item.channel, author)
+    return {
+        "mention_everyone": bool(may_mention and "everyone" in parsed and _EVERYONE.search(item.content)),
+        "mentions": [user(guild.members[int(each)].user) for each in dict.fromkeys(users) if int(each) in guild.members],
+        "mention_roles": [each for each in dict.fromkeys(roles) if int(each) in guild.roles],
+    }
 
 
 def _reaction(item: Message, emoji: str, users: set[int]) -> JSON:
@@ -362,11 +432,10 @@ def channel(item: Channel, bot: Member | None = None) -> JSON:
         "parent_id": None if item.category is None else str(item.category.id),
         "flags": 0,
     }
-    return (
-        shared
-        if item.kind == GUILD_CATEGORY
-        else shared | _message_channel_fields(item) | (_FORUM_FIELDS if item.kind == GUILD_FORUM else {})
-    )
+    if item.kind == GUILD_CATEGORY:
+        return shared
+    more = _FORUM_FIELDS if item.kind in POST_CHANNELS else _VOICE_FIELDS if item.kind in VOICE_CHANNELS else {}
+    return shared | _message_channel_fields(item) | more
 
 
 def thread(item: Channel, bot: Member | None = None) -> JSON:
@@ -396,7 +465,7 @@ def thread(item: Channel, bot: Member | None = None) -> JSON:
         "thread_metadata": metadata | ({"invitable": True} if item.kind == PRIVATE_THREAD else {}),
         "flags": 0,
     }
-    if parent.kind == GUILD_FORUM:
+    if parent.kind in POST_CHANNELS:
         payload["applied_tags"] = []
     if bot is not None and bot.id in item.joined:
         payload["member"] = thread_member(item, bot.id)
@@ -479,7 +548,7 @@ def _dm_channel(item: Channel) -> JSON:
 
 def _message_channel_fields(item: Channel) -> JSON:
     newest = max((each.id for each in item.guild.threads.values() if each.parent is item), default=None)
-    last = newest if item.kind == GUILD_FORUM else item.last_message_id
+    last = newest if item.kind in POST_CHANNELS else item.last_message_id
     return {"last_message_id": _optional_id(last), "topic": None, "nsfw": item.nsfw, "rate_limit_per_user": 0}
 
 

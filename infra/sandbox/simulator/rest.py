@@ -1,20 +1,18 @@
 """REST v10 with the bot's token: the bot itself, its application, its commands, and reading channels and messages.
 
-Also what the other REST modules share: authentication, access to guilds and channels, request bodies (JSON, or a multipart form
-with `payload_json` and `files[n]`), and the checks of a message, with Discord's own error codes (50035 and others).
+Also what the other REST modules share: authentication, access to guilds and channels, and request bodies (JSON, or a multipart
+form with `payload_json` and `files[n]`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 from aiohttp import web
 
 from infra.sandbox.simulator import fields, payloads
-from infra.sandbox.simulator.cdn import clean_filename
+from infra.sandbox.simulator.channels import find_user, open_dm_channel
 from infra.sandbox.simulator.commands import build_registered_command, check_commands
-from infra.sandbox.simulator.components import assign_component_ids, check_components
 from infra.sandbox.simulator.fields import (
     JSON,
     ApiError,
@@ -23,20 +21,10 @@ from infra.sandbox.simulator.fields import (
     unauthorized_error,
     unknown_error,
 )
-from infra.sandbox.simulator.model import EPHEMERAL, GUILD_CATEGORY, GUILD_FORUM, Channel, Guild, Message, Permission
-from infra.sandbox.simulator.payloads import MAX_FILE_SIZE_BYTES, list_embedded_filenames
+from infra.sandbox.simulator.model import WITHOUT_MESSAGES, Channel, Guild, Message, Permission
 from infra.sandbox.simulator.world import Upload, World
 
-MAX_CONTENT_LENGTH = 2000
-MAX_EMBEDS = 10
-MAX_EMBED_CHARACTERS = 6000
-MAX_EMBED_FIELDS = 25
-MAX_ATTACHMENTS = 10
-
 API_PREFIX = "/api/v10"
-
-_MENTION_TYPES = ("roles", "users", "everyone")
-_MAX_LISTED_MENTIONS = 100
 
 
 class AuthenticatedRest:
@@ -102,57 +90,12 @@ def read_bounded_number(request: web.Request, key: str, least: int, most: int, d
 
 def parse_snowflake(value: str, key: str = "id") -> int:
     """Parse an id. Raises ApiError 400 if it is not a number."""
-    if not (value.isascii() and value.isdigit()):
-        raise invalid_form_error([key], "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
-    return int(value)
+    return fields.read_snowflake(value, [key])
 
 
-def check_message_body(body: JSON) -> None:
-    """Check the content, embeds, components and attachments of a message. Raises ApiError 400."""
-    fields.check_text(body.get("content"), ["content"], MAX_CONTENT_LENGTH)
-    embeds = fields.read_list(body.get("embeds"), ["embeds"], MAX_EMBEDS)
-    check_components(body.get("components"))
-    for index, entry in enumerate(fields.read_list(body.get("attachments"), ["attachments"], MAX_ATTACHMENTS)):
-        if not str(fields.read_object(entry, ["attachments", index]).get("id")).isdigit():
-            raise invalid_form_error(["attachments", index, "id"], "NUMBER_TYPE_COERCE", "The id of an attachment is a number.")
-    total = sum(_check_embed(embed, ["embeds", index]) for index, embed in enumerate(embeds))
-    if total > MAX_EMBED_CHARACTERS:
-        message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
-        raise invalid_form_error(["embeds"], "MAX_EMBED_SIZE_EXCEEDED", message)
-
-
-def check_file_sizes(sizes: list[int]) -> None:
-    """Check the number and the sizes in bytes of the files of a message. Raises ApiError 400 or 413."""
-    if len(sizes) > MAX_ATTACHMENTS:
-        raise fields.too_many_error(["attachments"], MAX_ATTACHMENTS)
-    if any(size > MAX_FILE_SIZE_BYTES for size in sizes):
-        raise ApiError(413, 40005, "Request entity too large")
-
-
-def _check_embed(embed: Any, path: fields.FieldPath) -> int:
-    """Check an embed, and return its number of characters."""
-    embed = fields.read_object(embed, path)
-    for part in ("footer", "author", "image", "thumbnail"):
-        fields.read_object(embed.get(part), [*path, part])
-    footer, author = embed.get("footer") or {}, embed.get("author") or {}
-    size = fields.check_text(embed.get("title"), [*path, "title"], 256)
-    size += fields.check_text(embed.get("description"), [*path, "description"], 4096)
-    size += fields.check_text(footer.get("text"), [*path, "footer", "text"], 2048)
-    size += fields.check_text(author.get("name"), [*path, "author", "name"], 256)
-    for index, item in enumerate(fields.read_list(embed.get("fields"), [*path, "fields"], MAX_EMBED_FIELDS)):
-        where = [*path, "fields", index]
-        named = fields.read_object(item, where)
-        size += fields.check_text(named.get("name"), [*where, "name"], 256, required=True)
-        size += fields.check_text(named.get("value"), [*where, "value"], 1024, required=True)
-    _check_embed_links(embed, path)
-    return size
-
-
-def _check_embed_links(embed: JSON, path: fields.FieldPath) -> None:
-    fields.check_url(embed.get("url"), [*path, "url"], ("http", "https"))
-    for part, key in (("image", "url"), ("thumbnail", "url"), ("author", "icon_url"), ("footer", "icon_url")):
-        fields.check_url((embed.get(part) or {}).get(key), [*path, part, key], ("http", "https", "attachment"))
-    fields.check_url((embed.get("author") or {}).get("url"), [*path, "author", "url"], ("http", "https"))
+def cannot_dm_error() -> ApiError:
+    """The error for a direct message to somebody who accepts none."""
+    return ApiError(403, 50007, "Cannot send messages to this user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,45 +130,6 @@ async def read_body(request: web.Request) -> RequestBody:
                 raise invalid_form_error([key], "FILE_PART_NAME", "File parts are named files[n].")
             files[int(number)] = (value.filename, value.file.read())
     return RequestBody(_require_object(_parse_json(payload)), files)
-
-
-def apply_body(world: World, message: Message, payload: JSON, files: dict[int, Upload]) -> None:
-    """Apply a request body to a message. Fields that are absent stay as they are. Raises ApiError, and changes nothing then.
-
-    If `attachments` is given, it lists the files of the message afterwards: the ids of files to keep, and the numbers of new files.
-    If it is absent, the new files are added to the old ones.
-    """
-    check_message_body(payload)
-    listed = payload.get("attachments")
-    entries: list[JSON] = [{"id": number} for number in files] if listed is None else listed
-    named = {int(entry["id"]): entry for entry in entries}
-    kept = [each for each in message.attachments if listed is None or each.id in named]
-    known = {each.id for each in message.attachments} | set(files)
-    if stranger := next((number for number in (*named, *files) if number not in known or number not in named), None):
-        raise invalid_form_error(
-            ["attachments"], "ATTACHMENT_NOT_FOUND", f"Attachment {stranger} has no file, or its file no entry."
-        )
-    check_file_sizes([len(each.data) for each in kept] + [len(data) for _, data in files.values()])
-    content = message.content if "content" not in payload else payload["content"] or ""
-    embeds = message.embeds if "embeds" not in payload else payload["embeds"] or []
-    components = message.components if "components" not in payload else assign_component_ids(payload["components"] or [])
-    if not (content or embeds or components or kept or files):
-        raise ApiError(400, 50006, "Cannot send an empty message")
-    _check_references(embeds, {each.filename for each in kept} | {clean_filename(name) for name, _ in files.values()})
-    ephemeral = message.flags & EPHEMERAL
-    folder = f"ephemeral-attachments/{world.application_id}" if ephemeral else f"attachments/{message.channel.id}"
-    added = [world.upload(folder, name, data, named[number].get("description")) for number, (name, data) in files.items()]
-    for attachment in message.attachments:
-        if attachment not in kept:
-            world.cdn.discard(attachment)
-    message.content, message.embeds, message.components = content, embeds, components
-    message.attachments = kept + added
-
-
-def _check_references(embeds: list[JSON], filenames: set[str]) -> None:
-    missing = list_embedded_filenames(embeds) - filenames
-    if missing:
-        raise invalid_form_error(["embeds"], "ATTACHMENT_NOT_FOUND", f"No file is called {sorted(missing)[0]}.")
 
 
 def _require_object(value: object) -> JSON:
@@ -263,6 +167,8 @@ class Rest(AuthenticatedRest):
         application = f"{API_PREFIX}/applications/{{application}}"
         return [
             web.get(f"{API_PREFIX}/users/@me", self.get_current_user),
+            web.get(f"{API_PREFIX}/users/{{user}}", self.get_user),
+            web.post(f"{API_PREFIX}/users/@me/channels", self.create_dm),
             web.get(f"{API_PREFIX}/gateway", self.get_gateway),
             web.get(f"{API_PREFIX}/gateway/bot", self.get_gateway_bot),
             web.get(f"{API_PREFIX}/oauth2/applications/@me", self.get_current_application),
@@ -279,6 +185,25 @@ class Rest(AuthenticatedRest):
         """Return the bot's user."""
         self.authenticate(request)
         return json_response(payloads.own_user(self.world.bot))
+
+    async def get_user(self, request: web.Request) -> web.Response:
+        """Return a user."""
+        self.authenticate(request)
+        person = find_user(self.world, parse_snowflake(request.match_info["user"]))
+        if person is None:
+            raise unknown_error("User")
+        return json_response(payloads.user(person))
+
+    async def create_dm(self, request: web.Request) -> web.Response:
+        """Return the DM channel with a user. It exists even if the user refuses direct messages."""
+        self.authenticate(request)
+        wanted = fields.read_object(await read_json(request), []).get("recipient_id")
+        person = find_user(self.world, parse_snowflake(str(wanted), "recipient_id"))
+        if person is None:
+            raise unknown_error("User")
+        if person is self.world.bot:
+            raise cannot_dm_error()
+        return json_response(payloads.channel(open_dm_channel(self.world, person)))
 
     async def get_gateway(self, _: web.Request) -> web.Response:
         """Return the URL of the gateway. This call needs no token."""
@@ -317,7 +242,7 @@ class Rest(AuthenticatedRest):
     async def get_channel_messages(self, request: web.Request) -> web.Response:
         """Return messages of a channel, newest first. Without READ_MESSAGE_HISTORY the list is empty."""
         channel = self.find_channel(request)
-        if channel.kind in (GUILD_CATEGORY, GUILD_FORUM):
+        if channel.kind in WITHOUT_MESSAGES:
             raise ApiError(400, 50024, "Cannot execute action on this channel type")
         limit = read_bounded_number(request, "limit", 1, 100, 50)
         messages = _read_page(request, channel, limit) if self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY) else []
@@ -356,39 +281,3 @@ def _read_page(request: web.Request, channel: Channel, limit: int) -> Sequence[M
     if around is not None:
         return channel.around(around, limit)
     return channel.after(after, limit) if after is not None else channel.before(before, limit)
-
-
-def find_referenced_message(world: World, channel: Channel, reference: Any) -> Message | None:
-    """Find the message that a message replies to. Raises ApiError.
-
-    None if there is no reference, or if the message does not exist and `fail_if_not_exists` is false.
-    """
-    if reference is None:
-        return None
-    path: fields.FieldPath = ["message_reference"]
-    wanted = fields.read_object(reference, path)
-    if wanted.get("type") not in (None, 0):
-        raise invalid_form_error([*path, "type"], "BASE_TYPE_CHOICES", "Only replies are simulated: the type must be 0.")
-    if not world.bot_may(channel, Permission.READ_MESSAGE_HISTORY):
-        raise ApiError(403, 160002, "Cannot reply without permission to read message history")
-    elsewhere = wanted.get("channel_id")
-    if elsewhere is not None and parse_snowflake(str(elsewhere), "channel_id") != channel.id:
-        raise invalid_form_error(path, "REPLIES_CANNOT_REFERENCE_OTHER_CHANNEL", "Cannot reply to a message in another channel")
-    found = channel.messages.get(parse_snowflake(str(wanted.get("message_id")), "message_id"))
-    if found is None and wanted.get("fail_if_not_exists", True):
-        raise invalid_form_error(path, "MESSAGE_REFERENCE_UNKNOWN_MESSAGE", "Unknown message")
-    return found
-
-
-def check_allowed_mentions(payload: JSON) -> None:
-    """Raise ApiError 400 for `allowed_mentions` that contradict themselves."""
-    path: fields.FieldPath = ["allowed_mentions"]
-    allowed = fields.read_object(payload.get("allowed_mentions"), path)
-    parsed = fields.read_list(allowed.get("parse"), [*path, "parse"], len(_MENTION_TYPES))
-    for index, kind in enumerate(parsed):
-        if kind not in _MENTION_TYPES:
-            raise invalid_form_error([*path, "parse", index], "BASE_TYPE_CHOICES", f"Value must be one of {_MENTION_TYPES}.")
-    for kind in ("roles", "users"):
-        if fields.read_list(allowed.get(kind), [*path, kind], _MAX_LISTED_MENTIONS) and kind in parsed:
-            message = f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.'
-            raise invalid_form_error(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from infra.sandbox.simulator import channels, payloads
 from infra.sandbox.simulator.fields import JSON, ApiError, invalid_form_error, missing_access_error, unknown_error
-from infra.sandbox.simulator.model import GUILD_FORUM, GUILD_TEXT, Channel, Permission, snowflake_time
+from infra.sandbox.simulator.model import THREAD_PARENTS, Channel, Permission, snowflake_time
 from infra.sandbox.simulator.rest import (
     API_PREFIX,
     AuthenticatedRest,
@@ -119,7 +119,7 @@ class RestGuilds(AuthenticatedRest):
 
     def _find_parent(self, request: web.Request) -> Channel:
         channel = self.find_channel(request)
-        if channel.kind not in (GUILD_TEXT, GUILD_FORUM):
+        if channel.kind not in THREAD_PARENTS:
             raise ApiError(400, 50024, "Cannot execute action on this channel type")
         if not self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY):
             raise missing_access_error()

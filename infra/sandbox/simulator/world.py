@@ -118,7 +118,7 @@ class World:
     def add_guild(self, name: str, everyone: Permission) -> Guild:
         """Add a guild with an owner and the bot, and no channel."""
         owner = User(self.new_id(None), f"Owner of {name}")
-        guild = Guild(self.new_id(None), name, owner.id)
+        guild = Guild(self.new_id(None), name, owner.id, self.clock)
         guild.roles[guild.id] = Role(guild.id, "@everyone", everyone, position=0)
         for account in (owner, self.bot):
             guild.members[account.id] = Member(account, guild, [], self.clock())
@@ -147,9 +147,9 @@ class World:
         guild.members[member.id] = member
         return member
 
-    def upload(self, folder: str, name: str, data: bytes, description: str | None = None) -> Attachment:
-        """Store a file on the CDN."""
-        return self.cdn.store(self.new_id(None), folder, name, data, description)
+    def upload(self, folder: str, name: str, data: bytes) -> Attachment:
+        """Store a file on the CDN. The beginning `SPOILER_` of its name makes it a spoiler."""
+        return self.cdn.store(self.new_id(None), folder, name, data)
 
     def create_message(self, message: Message) -> None:
         """Store a new message and dispatch MESSAGE_CREATE. An ephemeral message is neither stored nor dispatched."""

@@ -73,6 +73,12 @@ async def test_a_nonce_keeps_a_message_from_being_sent_twice(sim: Simulator, cha
         (Permission.NONE, {"content": "x", "allowed_mentions": {"parse": ["all"]}}, 50035),
         (Permission.NONE, {"content": "x", "allowed_mentions": {"parse": ["users"], "users": ["1"]}}, 50035),
         (Permission.NONE, {"content": "x", "message_reference": {"message_id": "1"}}, 50035),
+        (Permission.NONE, {"content": "x", "message_reference": {"message_id": "1", "type": 2}}, 50035),
+        (Permission.NONE, {"content": "x", "message_reference": {"type": 0}}, 50035),
+        (Permission.NONE, {"message_reference": {"message_id": "1", "type": 1}}, 50035),
+        (Permission.NONE, {"content": "x", "nonce": "n", "enforce_nonce": 1}, 50035),
+        (Permission.NONE, {"content": "x", "sticker_ids": ["1"]}, 50081),
+        (Permission.NONE, {"flags": 1 << 15, "components": []}, 50006),
     ],
 )
 async def test_messages_that_discord_would_refuse(

@@ -29,8 +29,13 @@ LONG_CHOICES = [{"name": f"{n:0100}", "value": "v" * 100} for n in range(3)]
         (slash(name_localizations={"de": "Find It"}), "name_localizations.de"),
         (slash(description_localizations={"de": "x" * 101}), "description_localizations.de"),
         (slash(default_member_permissions="all"), "default_member_permissions"),
-        (slash(contexts=[3]), "contexts"),
+        (slash(contexts=[3]), "contexts.0"),
         (slash(contexts=[0, 0]), "contexts"),
+        (slash(contexts=[]), "contexts"),
+        (slash(integration_types=[0, 2]), "integration_types.1"),
+        (slash(integration_types=[1, 1]), "integration_types"),
+        (slash(nsfw="no"), "nsfw"),
+        (slash(dm_permission=1), "dm_permission"),
         (slash(*[option(name=f"a{n}") for n in range(26)]), "options"),
         (slash(option(), option()), "options.1"),
         (slash(option(type=9, description="")), "options.0.description"),
@@ -51,6 +56,12 @@ LONG_CHOICES = [{"name": f"{n:0100}", "value": "v" * 100} for n in range(3)]
         (slash(option(type=4, max_value="9")), "options.0.max_value"),
         (slash(option(min_length=-1)), "options.0.min_length"),
         (slash(option(min_length=5, max_length=4)), "options.0.min_length"),
+        (slash(option(max_length=0)), "options.0.max_length"),
+        (slash(option(required="yes")), "options.0.required"),
+        (slash(option(autocomplete=0)), "options.0.autocomplete"),
+        (slash(option(type=7, channel_types=[0, 6])), "options.0.channel_types.1"),
+        (slash(option(type=7, channel_types=[5, 5])), "options.0.channel_types"),
+        (slash(option(channel_types=[0])), "options.0.channel_types"),
         ({"name": "Find", "type": 3, "description": "x"}, ""),
         ({"name": "f" * 33, "type": 3}, "name"),
         (slash(*[option(name=f"a{n}", choices=LONG_CHOICES) for n in range(14)]), ""),
@@ -72,7 +83,7 @@ async def test_a_command_against_the_rules_is_refused_where_it_breaks_them(
 async def test_the_number_of_commands_is_limited_by_type(sim: Simulator, http: aiohttp.ClientSession) -> None:
     url = f"{sim.api_base}/applications/{sim.application_id}/commands"
     slashes = [{"name": f"s{n}", "description": "x"} for n in range(100)]
-    menus = [{"name": f"Menu {n}", "type": kind} for n in range(5) for kind in (2, 3)]
+    menus = [{"name": f"Menu {n}", "type": kind} for n in range(15) for kind in (2, 3)]
     assert (await http.put(url, json=slashes + menus)).status == 200
     for extra in ({"name": "more", "description": "x"}, {"name": "More", "type": 2}, {"name": "More", "type": 3}):
         assert (await http.put(url, json=[*slashes, *menus, extra])).status == 400

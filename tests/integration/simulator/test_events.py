@@ -112,7 +112,7 @@ async def test_the_client_computes_the_same_permissions(sim: Simulator, guild: G
         "bot": [hidden, Overwrite(sim.me(guild), allow=Permission.VIEW_CHANNEL)],
     }
     channels = [sim.add_text_channel(guild, name, overwrites) for name, overwrites in rules.items()]
-    known = sum(Permission)
+    known = sum(Permission) & ~Permission.CONNECT  # disnake leaves it out for text channels
     async with log_in(sim) as bot:
         seen = bot.guilds[0]
         for channel in channels:
