@@ -51,7 +51,7 @@ _ID = "[A-Za-z0-9_-]{1,64}"
 
 _FACT_SUBJECT = re.compile(rf"mapseek\.([a-z]{{1,32}}\.[a-z]{{1,32}})\.v([1-9][0-9]{{0,3}})(?:\.{_ID}){{1,8}}")
 _LETTER_SUBJECT = re.compile(rf"mapseek\.(?:failure|retry)\.({_ID})\.({'|'.join(LANES)})\.([1-9][0-9]{{0,17}})(?:\.({_ID}))?")
-_MESSAGE_LETTER_SUBJECT = re.compile(rf"mapseek\.(?:failure|retry)\.({RECORD})\.({MESSAGE})\.([1-9][0-9]{{0,19}})()\.({_ID})")
+_MESSAGE_LETTER_SUBJECT = re.compile(rf"mapseek\.(?:failure|retry)\.{RECORD}\.{MESSAGE}\.([1-9][0-9]{{0,19}})\.({_ID})")
 _STATE_KEY = re.compile(
     rf"(?P<guild>{SETTINGS})\.{_ID}|(?P<channel>{MARKS}|{BACKFILLS})\.[0-9]{{1,20}}\.[0-9]{{1,20}}"
     rf"|(?P<member>{FORGOTTEN})\.{_ID}\.{_ID}|(?P<owner>owner)"
@@ -197,10 +197,11 @@ class DeadLetterKey(NamedTuple):
 
 def parse_dead_letter(subject: str) -> DeadLetterKey:
     """Parse a subject made by `failure_subject` or `retry_subject`. Raises Malformed."""
-    found = _LETTER_SUBJECT.fullmatch(subject) or _MESSAGE_LETTER_SUBJECT.fullmatch(subject)
-    if found is None:
-        raise Malformed(f"{subject[:MAX_SHOWN_CHARACTERS]!a} is not the subject of a dead letter")
-    return DeadLetterKey(*(group or None for group in found.groups()))
+    if found := _LETTER_SUBJECT.fullmatch(subject):
+        return DeadLetterKey(*found.groups())
+    if found := _MESSAGE_LETTER_SUBJECT.fullmatch(subject):
+        return DeadLetterKey(RECORD, MESSAGE, found[1], guild_id=found[2])
+    raise Malformed(f"{subject[:MAX_SHOWN_CHARACTERS]!a} is not the subject of a dead letter")
 
 
 def consumer_name(stage: str, family: str, generation: str | None = None) -> str:
@@ -264,9 +265,7 @@ def failure_filter(stage: str, family: str, generation: str | None = None) -> st
     return failure_subject(stage, family, "*", generation)
 
 
-def retry_subject(
-    stage: str, family: str, sequence: int | str, generation: str | None = None, guild_id: str | None = None
-) -> str:
+def retry_subject(stage: str, family: str, sequence: int | str, generation: str | None = None, guild_id: str | None = None) -> str:
     """Build the subject on which a dead letter is put back for its stage."""
     return ".".join(filter(None, ("mapseek", "retry", stage, family, str(sequence), generation, guild_id)))
 

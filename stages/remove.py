@@ -29,8 +29,8 @@ class Deps:
 async def handle(event: RemovalRequested, deps: Deps) -> Sequence[Fact]:
     """Record ImageRemoved for every image that the request is about. For an author, also erase their votes and alerts.
 
-    An image that expired stays if its message shows it again by now. Kept messages that cannot be read are erased with the rest, except
-    for an edit: the message is still there.
+    An image that expired stays if its message shows it again by now. Kept messages that cannot be read are erased with the rest,
+    except for an edit: the message is still there.
     """
     removed = [
         ImageRemoved(

@@ -1,7 +1,7 @@
 """The port UnreadableMessages: messages of Discord that cannot be read, as dead letters of the gateway.
 
-Such a letter has the message's id in place of a sequence, and the payload that Discord sent as its body. The payload is personal: it
-is erased with the message (infra/nats/erasure.py), and no export has it (docs/adr/0020).
+Such a letter has the message's id in place of a sequence, and the payload that Discord sent as its body. The payload is personal:
+it is erased with the message (infra/nats/erasure.py), and no export has it (docs/adr/0020).
 """
 
 import asyncio
@@ -48,7 +48,7 @@ FIRST_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 5.0, 3600.0
 
 MASKED = "***"
 _SECRET_NAME = re.compile("token|secret", re.IGNORECASE)
-_WEBHOOK_TOKEN = re.compile(r"(/webhooks/\d+/)[A-Za-z0-9_-]+")
+_WEBHOOK_TOKEN = re.compile(r"(/webhooks/\d+/)([A-Za-z0-9_-]+)")
 
 _WORKER = WorkerIdentity(RECORD, MESSAGE, consumer_name(RECORD, MESSAGE))
 
@@ -78,7 +78,7 @@ class UnreadableLetters:
         def hide(text: str) -> str:
             for secret in secrets:
                 text = text.replace(secret, MASKED)
-            return _WEBHOOK_TOKEN.sub(rf"\1{MASKED}", text)
+            return text
 
         delivery = Delivery(
             stream=DISCORD,
@@ -167,14 +167,16 @@ def _remove_secrets(value: Any) -> Any:
     return value
 
 
-def _list_secrets(value: object) -> Iterator[str]:
-    """Yield every text that stands under the name of a secret."""
+def _list_secrets(value: object, *, is_secret: bool = False) -> Iterator[str]:
+    """Yield every text that stands under the name of a secret, and the tokens of webhooks in other texts."""
     match value:
         case dict():
             for name, each in value.items():
-                if isinstance(each, str) and each and _SECRET_NAME.search(str(name)):
-                    yield each
-                yield from _list_secrets(each)
+                yield from _list_secrets(each, is_secret=is_secret or bool(_SECRET_NAME.search(str(name))))
         case list():
             for each in value:
-                yield from _list_secrets(each)
+                yield from _list_secrets(each, is_secret=is_secret)
+        case str() if is_secret and value:
+            yield value
+        case str():
+            yield from (found[2] for found in _WEBHOOK_TOKEN.finditer(value))

@@ -7,8 +7,8 @@ import typer
 from pipeline.cli.app import app, complete_stage_names, out, prepare_settings, run_and_exit
 
 failures_app = typer.Typer(
-    help="List, show, retry or discard dead letters.\n\nA dead letter is a message that a stage gave up after its last attempt, or a "
-    "message of Discord that the gateway could not read (stage `record`).",
+    help="List, show, retry or discard dead letters.\n\nA dead letter is a message that a stage gave up after its last attempt, "
+    "or a message of Discord that the gateway could not read (stage `record`).",
     no_args_is_help=True,
 )
 app.add_typer(failures_app, name="failures")

@@ -12,6 +12,7 @@ from contracts.subjects import (
     FAILURES,
     MESSAGE,
     RETRIES,
+    DeadLetterKey,
     entity_of,
     failure_subject,
     parse_dead_letter,
@@ -93,7 +94,8 @@ async def find_letter(client: Client, letter_id: str) -> Letter:
     """Return the dead letter with an id. Raises MapSeekError if there is none, and Unavailable."""
     tokens = letter_id.strip().split("/")
     if len(tokens) in (3, 4) and all(token and not set(token) & set(" .*>\t\r\n") for token in tokens):
-        subject = failure_subject(*tokens, guild_id="*" if tokens[1] == MESSAGE else None)
+        key = DeadLetterKey(*tokens)
+        subject = failure_subject(*key._replace(guild_id="*") if key.family == MESSAGE else key)
         if (entry := await read_last_entry(client, FAILURES, subject)) is not None:
             return letter_from_entry(entry)
     raise MapSeekError(f"There is no dead letter {letter_id!r}: see `mapseek failures list`.")

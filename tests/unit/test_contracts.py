@@ -14,8 +14,11 @@ from contracts.subjects import (
     BACKFILLS,
     FORGOTTEN,
     MARKS,
+    MESSAGE,
+    RECORD,
     SETTINGS,
     STREAM_SUBJECTS,
+    DeadLetterKey,
     backfill_key,
     entity_filters,
     failure_subject,
@@ -129,8 +132,15 @@ def test_other_subjects_are_malformed(subject: str) -> None:
 
 @pytest.mark.parametrize("generation", [None, "g2"])
 def test_the_subject_of_a_dead_letter_is_parsed_back(generation: str | None) -> None:
-    key = ("embed", "image", "123", generation)
+    key = DeadLetterKey("embed", "image", "123", generation)
     assert parse_dead_letter(failure_subject(*key)) == parse_dead_letter(retry_subject(*key)) == key
+
+
+def test_the_dead_letter_of_a_message_names_its_guild_but_its_id_does_not() -> None:
+    key = DeadLetterKey(RECORD, MESSAGE, "1400000000000000001", guild_id="7")
+    assert failure_subject(*key) == "mapseek.failure.record.message.1400000000000000001.7"
+    assert parse_dead_letter(failure_subject(*key)) == parse_dead_letter(retry_subject(*key)) == key
+    assert key.id == "record/message/1400000000000000001"
 
 
 @pytest.mark.parametrize(
@@ -143,6 +153,9 @@ def test_the_subject_of_a_dead_letter_is_parsed_back(generation: str | None) -> 
         "mapseek.failure.embed.image.1.g1.g2",
         "mapseek.failure.embed.image.1.",
         "mapseek.failure.*.image.1",
+        "mapseek.failure.record.message.1",
+        "mapseek.failure.embed.message.1.7",
+        "mapseek.failure.record.message.1.7.g1",
         "mapseek.image.embed.image.1",
         "mapseek.failure.embed.image.1\n",
         "",
