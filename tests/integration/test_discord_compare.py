@@ -3,21 +3,36 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from contracts.envelope import Origin
+from contracts.events import DiscordFile, ImageHidden
 from contracts.state import Backfill, ForgetRequest, GuildSettings, HighWaterMark
 from contracts.subjects import backfill_key, forgotten_key, mark_key, settings_key
 from infra.discord.gateway import simulator_endpoint
 from infra.discord.rest.client import RestClient
-from infra.discord.rest.compare import ChannelDifference, compare_guild, read_watch_state
+from infra.discord.rest.compare import ChannelDifference, compare_guild, read_watch_state, record_difference
 from infra.discord.rest.permissions import fetch_bot
 from infra.sandbox.simulator import Channel, Message, Overwrite, Permission
 from tests.support.archives import PictureHistory, list_file_ids
-from tests.support.fakes import MemoryState
+from tests.support.facts import posted
+from tests.support.fakes import MemoryJournal, MemoryPosts, MemoryState, MemoryUnreadable
 from tests.support.world import Discord, simulated_discord
 
 NOW = datetime.now(UTC)
+
+UNREADABLE: list[dict[str, Any]] = [
+    {"attachments": "?"},
+    {"attachments": [{"id": "1"}]},
+    {"author": None},
+    {"embeds": [7]},
+    {"components": [{"items": 7}]},
+    {"message_snapshots": [{}]},
+    {"flags": "loud"},
+]
+"""Fields that make a message unreadable."""
 
 
 @dataclass
@@ -29,10 +44,18 @@ class ComparedGuild:
     rest: RestClient
     state: MemoryState = field(default_factory=MemoryState)
     known: dict[int, dict[int, list[str]]] = field(default_factory=dict)
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
 
-    def archive(self, *messages: Message) -> None:
+    async def archive(self, *messages: Message) -> None:
         for message in messages:
-            self.known.setdefault(message.channel.id, {})[message.id] = [str(file.id) for file in message.attachments]
+            for file in message.attachments:
+                await self.archive_image(message, str(file.id))
+
+    async def archive_image(self, message: Message, image_id: str, **fields: Any) -> None:
+        place = {"channel_id": str(message.channel.id), "message_id": str(message.id)}
+        post = posted(image_id, str(message.channel.guild.id)).model_copy(update=place | fields)
+        await self.journal.record(post, Origin("test"))
+        self.known.setdefault(message.channel.id, {}).setdefault(message.id, []).append(image_id)
 
     async def mark(self, channel: Channel, message_id: int = 1) -> None:
         """Set the high-water mark of a channel."""
@@ -47,8 +70,14 @@ class ComparedGuild:
         async with self.rest.client_for("") as client:
             bot = await fetch_bot(client)
         until, one = until or datetime.now(UTC) + timedelta(minutes=1), only and only.id
-        found = compare_guild(self.rest, bot, watching, str(self.discord.guild.id), self.known, until, one)
-        return [each async for each in found if each.missed or each.gone or each.unreadable or each.vanished]
+        found = compare_guild(
+            self.rest, bot, watching, MemoryPosts(self.journal), str(self.discord.guild.id), self.known, until, one
+        )
+        return [
+            each
+            async for each in found
+            if each.missed or each.gone or each.changes or each.unread or each.unreadable or each.vanished
+        ]
 
 
 @pytest.fixture
@@ -66,7 +95,7 @@ def list_missed(found: list[ChannelDifference]) -> list[str]:
 async def test_pages_are_compared_one_by_one_and_each_is_read_once(compared_guild: ComparedGuild) -> None:
     messages = await compared_guild.past.post(compared_guild.discord.gallery, 250)
     await compared_guild.mark(compared_guild.discord.gallery)
-    compared_guild.archive(*messages[:100], *messages[130:])
+    await compared_guild.archive(*messages[:100], *messages[130:])
     await compared_guild.discord.simulator.delete(messages[5])
     await compared_guild.discord.simulator.delete(messages[249])
     found = await compared_guild.compare()
@@ -108,7 +137,7 @@ async def test_with_a_slow_clock_no_later_message_counts_as_gone(compared_guild:
     later = await compared_guild.past.post(
         compared_guild.discord.gallery, 60, begin=NOW - timedelta(hours=1), every=timedelta(minutes=1)
     )
-    compared_guild.archive(*messages, *later)
+    await compared_guild.archive(*messages, *later)
     await compared_guild.discord.simulator.delete(messages[5])
     [difference] = await compared_guild.compare(until=NOW - timedelta(hours=2))
     assert difference.deleted == [messages[5].id]
@@ -121,7 +150,7 @@ async def test_missed_posts_are_found_in_watched_channels_and_deleted_ones_in_al
     [shown] = await compared_guild.past.post(compared_guild.discord.gallery)
     for channel in (annex, compared_guild.discord.gallery):
         await compared_guild.mark(channel)
-    compared_guild.archive(first)
+    await compared_guild.archive(first)
     settings = GuildSettings(watched=(str(compared_guild.discord.gallery.id),))
     await compared_guild.state.put(settings_key(str(guild.id)), settings.model_dump_json().encode())
     assert list_missed(await compared_guild.compare("")) == list_file_ids([shown])
@@ -152,19 +181,22 @@ async def test_images_removed_by_an_edit_or_with_a_channel_are_gone(compared_gui
     annex = simulator.add_text_channel(compared_guild.discord.guild, "annex")
     [edited] = await compared_guild.past.post(compared_guild.discord.gallery, pictures=2)
     doomed = await compared_guild.past.post(annex, 2)
-    compared_guild.archive(edited, *doomed)
-    compared_guild.known[compared_guild.discord.gallery.id][edited.id].append(f"{edited.id}-0")
+    await compared_guild.archive(edited, *doomed)
+    await compared_guild.archive_image(edited, f"{edited.id}-0", source=DiscordFile(url="https://e.org/a.png"))
+    await compared_guild.archive_image(edited, f"{edited.id}-1", source=DiscordFile(url="https://e.org/b.png"))
+    await simulator.edit(edited, embeds=[{"type": "image", "thumbnail": {"url": "https://e.org/b.png"}}])
     kept, dropped = edited.attachments
     await simulator.edit(edited, attachments=[kept])
     await simulator.delete_channel(annex)
     of_edit, of_channel = await compared_guild.compare()
-    assert (list(of_edit.gone), of_edit.edited) == ([str(dropped.id)], {edited.id: frozenset({str(kept.id)})})
+    assert sorted(of_edit.gone) == sorted([str(dropped.id), f"{edited.id}-0"])
+    assert sorted(change.type_name() for change in of_edit.changes) == ["image.hidden", "removal.requested"]
     assert (of_channel.vanished, sorted(of_channel.gone)) == (True, list_file_ids(doomed))
 
 
 async def test_an_unreadable_channel_is_named_and_its_images_do_not_count_as_gone(compared_guild: ComparedGuild) -> None:
     simulator, guild = compared_guild.discord.simulator, compared_guild.discord.guild
-    compared_guild.archive(*await compared_guild.past.post(compared_guild.discord.gallery))
+    await compared_guild.archive(*await compared_guild.past.post(compared_guild.discord.gallery))
     me = simulator.me(guild)
     await simulator.set_overwrites(compared_guild.discord.gallery, [Overwrite(me, deny=Permission.READ_MESSAGE_HISTORY)])
     [found] = await compared_guild.compare()
@@ -172,6 +204,38 @@ async def test_an_unreadable_channel_is_named_and_its_images_do_not_count_as_gon
     await simulator.remove_guild(guild)
     [found] = await compared_guild.compare()
     assert (found.unreadable, found.channel_id) == (True, "")
+
+
+async def test_what_an_edit_brought_or_brought_back_is_found(compared_guild: ComparedGuild) -> None:
+    discord = compared_guild.discord
+    await compared_guild.mark(discord.gallery)
+    shown = {"embeds": [{"type": "image", "thumbnail": {"url": f"https://e.org/{name}.png"}} for name in "ab"]}
+    message = await discord.simulator.post_payload(discord.gallery, shown, by=discord.steve)
+    await compared_guild.archive_image(message, f"{message.id}-0", source=DiscordFile(url="https://e.org/a.png"))
+    place = {"channel_id": str(discord.gallery.id), "message_id": str(message.id), "guild_id": str(discord.guild.id)}
+    hidden = ImageHidden(**place, image_id=f"{message.id}-0", turn=1, hidden_at=NOW)
+    await compared_guild.journal.record(hidden, Origin("test"))
+    [found] = await compared_guild.compare()
+    assert ([post.filename for post in found.missed], found.shown_again, found.gone) == (["b.png"], [f"{message.id}-0"], [])
+
+
+@pytest.mark.parametrize("fields", UNREADABLE)
+async def test_a_message_that_cannot_be_read_costs_no_other(compared_guild: ComparedGuild, fields: dict[str, Any]) -> None:
+    discord = compared_guild.discord
+    await compared_guild.mark(discord.gallery)
+    [before] = await compared_guild.past.post(discord.gallery)
+    unreadable = await discord.simulator.post_payload(discord.gallery, fields, by=discord.steve)
+    [after] = await compared_guild.past.post(discord.gallery)
+    gone = await discord.post("gone.png")
+    await compared_guild.archive(gone)
+    await discord.simulator.delete(gone)
+    [found] = await compared_guild.compare()
+    assert list_missed([found]) == list_file_ids([before, after])
+    assert list(found.deleted) == [gone.id]
+    kept = MemoryUnreadable()
+    posts = MemoryPosts(compared_guild.journal)
+    assert await record_difference(found, compared_guild.journal, posts, kept, lambda: NOW) == (2, 1)
+    assert list(kept.kept) == [(str(discord.guild.id), str(unreadable.id))]
 
 
 async def test_posts_of_forgotten_members_are_not_missed(compared_guild: ComparedGuild) -> None:

@@ -14,7 +14,7 @@ from contracts.ports import KnownImage
 from contracts.state import Backfill, GuildSettings, update_document
 from infra.discord.archive.backfill import BackfillRunner, HistoryPage
 from infra.discord.archive.backfill_view import MAX_FIELD_LENGTH, clip_lines, estimate_progress, render_cells
-from infra.discord.archive.changes import build_message_removal, list_changes
+from infra.discord.archive.changes import build_deletion_removal, list_changes
 from infra.discord.archive.history import UnreadableHistory
 from infra.discord.archive.intake import with_watched, without_watched
 from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentChanges
@@ -321,7 +321,7 @@ async def test_a_lost_fact_is_reported_before_later_callbacks(recording: tuple[R
     for image_id in ("10", "11", "12"):
         recorder.add(build_post(image_id), Origin("test"))
     recorder.add_callback(lambda: calls.append("not called: the backlog is full"))
-    recorder.add_removal(build_message_removal("1", "3", NOW), Origin("test"))
+    recorder.add_removal(build_deletion_removal("1", "3", NOW), Origin("test"))
     journal.down = False
     async with run_recorder(recorder):
         await recorder.wait_recorded()
@@ -334,7 +334,7 @@ async def test_a_lookup_runs_after_the_facts_added_before_it(recording: tuple[Re
     journal.down = True
 
     async def find() -> list[Any]:
-        return [build_message_removal("1", fact.message_id, NOW) for fact in journal.facts if isinstance(fact, ImagePosted)]
+        return [build_deletion_removal("1", fact.message_id, NOW) for fact in journal.facts if isinstance(fact, ImagePosted)]
 
     recorder.add(build_post("10"), Origin("test"))
     recorder.add_lookup(find, Origin("test"))

@@ -211,7 +211,7 @@ def test_who_posted_and_what_a_message_stands_for() -> None:
 CASES = os.environ.get("MAPSEEK_DISCORD_OPENAPI")
 
 
-@pytest.mark.skipif(CASES is None, reason="MAPSEEK_DISCORD_OPENAPI does not name Discord's document: its messages are not at hand")
+@pytest.mark.skipif(not CASES, reason="MAPSEEK_DISCORD_OPENAPI does not name Discord's document: its messages are not at hand")
 def test_the_messages_that_discord_sends() -> None:
     cases = json.loads(Path(CASES or "").with_name("messages.json").read_text())
     wrong = [case["label"] for case in cases if len(list_pictures(message_payload() | case["message"])) != case["pictures"]]

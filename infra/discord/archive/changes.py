@@ -78,7 +78,7 @@ def _record_new(post: ImagePosted, known: Iterable[KnownImage]) -> list[ImagePos
     return [post if number == 1 else post.model_copy(update={"image_id": image_id, "source": source})]
 
 
-def build_message_removal(guild_id: str, message_id: str, now: datetime) -> RemovalRequested:
+def build_deletion_removal(guild_id: str, message_id: str, now: datetime) -> RemovalRequested:
     """Return the removal of a deleted message: of its images, and of its payload if that could not be read."""
     return _build_removal(guild_id, f"deleted-{message_id}", "message", message_id, now)
 

@@ -20,9 +20,9 @@ from contracts.events import ImageHidden, RemovalRequested
 from contracts.subjects import BACKFILLS
 from infra.discord.archive.changes import (
     build_channel_removal,
+    build_deletion_removal,
     build_guild_removal,
     build_image_removal,
-    build_message_removal,
 )
 from infra.discord.archive.history import bot_may_read, channel_place
 from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, build_origin, is_watched_channel
@@ -96,7 +96,7 @@ def request_message_removals(services: Services, guild_id: int, message_ids: Ite
 
         async def find(key: tuple[str, str] = (str(guild_id), str(message_id))) -> Sequence[RemovalRequested]:
             known = await services.ports.posts.of_message(*key) or await services.ports.unreadable_messages.has(*key)
-            return [build_message_removal(*key, now)] if known else []
+            return [build_deletion_removal(*key, now)] if known else []
 
         services.recorder.add_lookup(find, build_origin(message_id))
 

@@ -14,7 +14,7 @@ import disnake
 from contracts.envelope import Origin
 from contracts.events import ImageHidden, ImagePosted, ImageShown, RemovalRequested
 from contracts.ports import Journal, Posts, StateStore, UnreadableMessages
-from infra.discord.archive.changes import build_channel_removal, build_message_removal, is_own_attachment, list_changes
+from infra.discord.archive.changes import build_channel_removal, build_deletion_removal, is_own_attachment, list_changes
 from infra.discord.archive.history import (
     MESSAGES_PER_PAGE,
     TYPES_WITH_THREADS,
@@ -311,6 +311,6 @@ async def _removals(difference: ChannelDifference, posts: Posts, now: datetime) 
     for message_id in difference.deleted:
         known = await posts.of_message(difference.guild_id, str(message_id))
         if known:
-            removal = build_message_removal(difference.guild_id, str(message_id), now)
+            removal = build_deletion_removal(difference.guild_id, str(message_id), now)
             found.append((removal, build_origin(message_id), len(known)))
     return found

@@ -23,6 +23,7 @@ from infra.sandbox.simulator import Message, Permission
 from stages import remove
 from tests.integration.discord.test_archive import read_mark
 from tests.integration.discord.test_archive_command import is_finished, start_backfill
+from tests.integration.test_discord_compare import UNREADABLE
 from tests.support.fakes import MemoryErasure, MemoryJournal, MemoryPosts, MemoryState, MemoryUnreadable
 from tests.support.gateway import Discord, run_listening_gateway, simulated_discord
 from tests.support.payloads import Json, attachment
@@ -214,6 +215,19 @@ async def test_after_its_edits_a_message_has_exactly_the_pictures_that_it_shows(
         assert {number: await archive.list_shown(message) for number, message in messages.items()} == {
             number: EDITS[number][1] for number in group
         }
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_message_that_cannot_be_read_costs_no_other(archive: Archive, way: str) -> None:
+    readable = [{"attachments": [file(920 + number, f"{number}.png")]} for number in range(len(UNREADABLE) + 1)]
+    cases = [each for pair in zip(readable, UNREADABLE, strict=False) for each in pair] + readable[-1:]
+    async with archive.run():
+        gone = await archive.discord.post("gone.png", channel=archive.discord.lounge)
+    await archive.discord.simulator.delete(gone)
+    messages = await post_cases(archive, cases, way)
+    assert [await archive.list_shown(each) for each in messages[::2]] == [[f"{number}.png"] for number in range(len(readable))]
+    assert {message_id for _, message_id in archive.unreadable.kept} == {str(message.id) for message in messages[1::2]}
+    assert str(gone.id) in {each.target for each in archive.list_requests()}
 
 
 async def test_what_is_not_shown_for_a_week_is_erased_and_comes_back_as_an_image_of_its_own(archive: Archive) -> None:
