@@ -1,11 +1,17 @@
-"""What Discord's own client lets a member do with a bot, and the answer with its buttons that the member then sees."""
+"""What Discord's own client lets a member do with a bot: use commands and press buttons, and see the answers with their buttons.
 
+Simulator inherits CommandActions.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from contracts.errors import MapSeekError
-from infra.sandbox.simulator import payloads
-from infra.sandbox.simulator.commands import CHAT_INPUT_COMMAND
+from infra.sandbox.simulator import interactions, payloads
+from infra.sandbox.simulator.commands import CHAT_INPUT_COMMAND, MESSAGE_COMMAND, fill_options
 from infra.sandbox.simulator.fields import JSON, LOCALES
+from infra.sandbox.simulator.interactions import Invoker
 from infra.sandbox.simulator.message_parts import iter_buttons
 from infra.sandbox.simulator.model import (
     DM,
@@ -16,11 +22,12 @@ from infra.sandbox.simulator.model import (
     Member,
     Message,
     Permission,
+    Sign,
     compute_permissions,
 )
-from infra.sandbox.simulator.payloads import Sign
-from infra.sandbox.simulator.world import Upload
+from infra.sandbox.simulator.world import Upload, World
 
+DEFAULT_LOCALE = "en-US"
 _GUILD_CONTEXT, _DIRECT_CONTEXT = 0, 1
 
 
@@ -172,3 +179,133 @@ def find_button(message: Message, custom_id: str | None, label: str | None) -> s
 def _button_fits(button: Button, custom_id: str | None, label: str | None) -> bool:
     named = custom_id is None or (button.custom_id or button.url or "").startswith(custom_id)
     return named and (label is None or button.label == label) and (custom_id, label) != (None, None)
+
+
+class CommandActions:
+    """Commands, button presses, and the answers that members see.
+
+    MapSeekError is raised for what Discord's own client would not let a member do.
+    """
+
+    _world: World
+
+    async def wait_for_command(self, name: str, *, timeout: float = 30) -> None:
+        """Wait until a connected bot has registered a slash or message command, global or in a guild. Raises TimeoutError."""
+        world = self._world
+
+        def registered() -> bool:
+            return any(
+                _find_command(world, guild.id, name, kind)
+                for guild in world.guilds.values()
+                for kind in (CHAT_INPUT_COMMAND, MESSAGE_COMMAND)
+            )
+
+        await world.until(lambda: world.gateway.connected and registered(), timeout)
+
+    async def slash(
+        self,
+        channel: Channel,
+        member: Member,
+        name: str,
+        *,
+        attachments: Mapping[str, Upload] | None = None,
+        options: Mapping[str, Any] | None = None,
+        locale: str = DEFAULT_LOCALE,
+    ) -> Interaction:
+        """Use a slash command, such as `find` or, with its subcommands, `archive watch add`.
+
+        Options are values, members, channels and roles. Raises MapSeekError.
+        """
+        command = self._require_command(channel, member, name, CHAT_INPUT_COMMAND, locale)
+        folder = f"ephemeral-attachments/{self._world.application_id}"
+        files = {key: self._world.upload(folder, *upload) for key, upload in (attachments or {}).items()}
+        filled = fill_options(command, name, {**(options or {}), **files}, channel, member, self._world.cdn.sign)
+        return interactions.use_slash_command(self._world, Invoker(channel, member, locale), command, name, filled)
+
+    async def message_command(
+        self, channel: Channel, member: Member, name: str, message: Message, *, locale: str = DEFAULT_LOCALE
+    ) -> Interaction:
+        """Use a command from the menu of a message. Raises MapSeekError."""
+        command = self._require_command(channel, member, name, MESSAGE_COMMAND, locale)
+        check_message_visible(message, member)
+        if message.channel is not channel:
+            raise MapSeekError(f"The message is in #{message.channel.name}, not in #{channel.name}.")
+        if message.flags & EPHEMERAL:
+            raise MapSeekError("The menu of an ephemeral message has no commands.")
+        return interactions.use_message_command(self._world, Invoker(channel, member, locale), command, message)
+
+    async def press(
+        self,
+        target: Message | VisibleAnswer,
+        member: Member,
+        custom_id: str | None = None,
+        *,
+        label: str | None = None,
+        locale: str = DEFAULT_LOCALE,
+    ) -> Interaction:
+        """Press a button, named by its custom id, by the unique beginning of its custom id, or by its label.
+
+        Raises MapSeekError.
+        """
+        message = target.message if isinstance(target, VisibleAnswer) else target
+        self._check_reachable(message.channel, locale)
+        check_message_visible(message, member)
+        button = find_button(message, custom_id, label)
+        return interactions.press_button(self._world, Invoker(message.channel, member, locale), message, button)
+
+    async def answer(self, interaction: Interaction, *, embedded: bool = False, timeout: float = 30) -> VisibleAnswer:
+        """Wait for the answer: a message as first response, the edit of a deferred response, or the edit of the button's message.
+
+        With `embedded`, an answer without embeds (a progress line, for example) is ignored. Raises TimeoutError.
+        """
+
+        def answered_now() -> bool:
+            original = interaction.original
+            return original is not None and interaction.answered_after_s is not None and bool(original.embeds or not embedded)
+
+        await self._world.until(answered_now, timeout)
+        message, answered = interaction.original, interaction.answered_after_s
+        if message is None or answered is None:
+            raise RuntimeError("an answer without a message")
+        return build_visible_answer(message, interaction, answered, self._world.cdn.sign)
+
+    async def followups(
+        self, interaction: Interaction, n: int, *, embedded: bool = False, timeout: float = 30
+    ) -> list[VisibleAnswer]:
+        """Wait for `n` follow-up messages, and return all that exist by then, in order. Raises TimeoutError.
+
+        With `embedded`, messages without embeds are not counted.
+        """
+        await self._world.until(lambda: sum(bool(m.embeds or not embedded) for m in interaction.followups.values()) >= n, timeout)
+        sign = self._world.cdn.sign
+        return [
+            build_visible_answer(each, interaction, interaction.followed_after_s[each.id], sign)
+            for each in interaction.followups.values()
+        ]
+
+    def _require_command(self, channel: Channel, member: Member, name: str, kind: int, locale: str) -> JSON:
+        self._check_reachable(channel, locale)
+        shown = f"/{name}" if kind == CHAT_INPUT_COMMAND else name
+        command = _find_command(self._world, None if channel.kind == DM else channel.guild.id, name, kind)
+        if command is None:
+            raise MapSeekError(
+                f"The bot has not registered the command {shown}; wait until it has logged in and synchronised its commands."
+            )
+        if not self._world.gateway.connected:
+            raise MapSeekError(f"No bot is connected to receive {shown}; start the gateway first.")
+        check_command_allowed(command, channel, member)
+        return command
+
+    def _check_reachable(self, channel: Channel, locale: str) -> None:
+        check_locale(locale)
+        if channel.id not in self._world.channels:
+            raise MapSeekError(f"#{channel.name} no longer exists.")
+        if self._world.bot.id not in channel.guild.members:
+            raise MapSeekError(f"The bot is no longer in {channel.guild.name}.")
+
+
+def _find_command(world: World, guild_id: int | None, name: str, kind: int) -> JSON | None:
+    """Find the command with a name in a guild (guild commands come first) or, with None, in direct messages."""
+    own = [] if guild_id is None else world.commands.get(guild_id, [])
+    wanted = (name.split() or [""])[0] if kind == CHAT_INPUT_COMMAND else name
+    return next((each for each in (*own, *world.commands[None]) if (each["name"], each["type"]) == (wanted, kind)), None)

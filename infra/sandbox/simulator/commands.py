@@ -12,8 +12,8 @@ from typing import Any
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import fields, payloads
 from infra.sandbox.simulator.fields import JSON, LOCALES, invalid_form_error
-from infra.sandbox.simulator.model import CHANNEL_TYPES, Attachment, Channel, Member, Permission, Role, compute_permissions
-from infra.sandbox.simulator.payloads import Sign, partial_channel, resolved_member
+from infra.sandbox.simulator.model import CHANNEL_TYPES, Attachment, Channel, Member, Permission, Role, Sign, compute_permissions
+from infra.sandbox.simulator.payloads import partial_channel, resolved_member
 
 SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
 STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(3, 12)

@@ -1,4 +1,4 @@
-"""The parts of a message, checked as Discord checks them: embeds, and components of both versions.
+"""The parts of a message, checked and shown as Discord does it: embeds, and components of both versions.
 
 Select menus are not simulated, and so refused.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from infra.sandbox.simulator import fields
 from infra.sandbox.simulator.fields import JSON, FieldPath, invalid_form_error, required_error
+from infra.sandbox.simulator.model import Attachment, Sign
 
 MAX_EMBEDS = 10
 MAX_EMBED_CHARACTERS = 6000
@@ -34,6 +35,9 @@ MAX_SECTION_TEXTS = 3
 MAX_GALLERY_ITEMS = 10
 MAX_DESCRIPTION_LENGTH = 1024
 
+_SCHEME = "attachment://"
+_IMAGE_PARTS = ("image", "thumbnail")
+_ICON_PARTS = ("author", "footer")
 _STYLES = range(1, PREMIUM_STYLE + 1)
 _IN_CONTAINER = (ACTION_ROW, SECTION, TEXT_DISPLAY, MEDIA_GALLERY, FILE, SEPARATOR)
 _LINK_SCHEMES = ("http", "https", "attachment")
@@ -284,3 +288,63 @@ def complete_components(components: Sequence[JSON], new_id: Callable[[], int]) -
         return {"id": str(new_id()), **media}
 
     return [complete(each) for each in components]
+
+
+def list_shown_filenames(embeds: Sequence[JSON], components: Sequence[JSON]) -> set[str]:
+    """Return the names of the files that embeds and components show by `attachment://name`."""
+    urls = [(embed.get(part) or {}).get("url") for embed in embeds for part in _IMAGE_PARTS]
+    urls += [(embed.get(part) or {}).get("icon_url") for embed in embeds for part in _ICON_PARTS]
+    urls += [media["url"] for media in iter_media(components)]
+    return {url.removeprefix(_SCHEME) for url in urls if url is not None and url.startswith(_SCHEME)}
+
+
+def render_component(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
+    """Build a component object. Files shown by `attachment://name` get a URL that is signed now."""
+    shown = {**item}
+    if "components" in item:
+        shown["components"] = [render_component(each, files, sign) for each in item["components"]]
+    if "accessory" in item:
+        shown["accessory"] = render_component(item["accessory"], files, sign)
+    if "items" in item:
+        shown["items"] = [{**each, "media": _render_media(each["media"], files, sign)} for each in item["items"]]
+    if "media" in item:
+        shown["media"] = _render_media(item["media"], files, sign)
+    if "file" in item:
+        file = files[item["file"]["url"].removeprefix(_SCHEME)]
+        shown |= {"file": _render_media(item["file"], files, sign), "name": file.filename, "size": len(file.data)}
+    return shown
+
+
+def _render_media(media: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
+    if not media["url"].startswith(_SCHEME):
+        return {"proxy_url": media["url"], "width": None, "height": None, "content_type": None, "flags": 0, **media}
+    file = files[media["url"].removeprefix(_SCHEME)]
+    url = sign(file)
+    return {
+        "id": media["id"],
+        "url": url,
+        "proxy_url": url,
+        "width": file.width,
+        "height": file.height,
+        "content_type": file.content_type,
+        "loading_state": 2,
+        "flags": 0,
+        "attachment_id": str(file.id),
+    }
+
+
+def render_embed(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
+    """Build an embed object. Files shown by `attachment://name` get a URL that is signed now."""
+    shown: JSON = {"type": "rich", **item}
+    for part in _IMAGE_PARTS:
+        url = (item.get(part) or {}).get("url") or ""
+        if url.startswith(_SCHEME):
+            file = files[url.removeprefix(_SCHEME)]
+            signed = sign(file)
+            shown[part] = {"url": signed, "proxy_url": signed, "width": file.width or 0, "height": file.height or 0}
+    for part in _ICON_PARTS:
+        url = (item.get(part) or {}).get("icon_url") or ""
+        if url.startswith(_SCHEME):
+            signed = sign(files[url.removeprefix(_SCHEME)])
+            shown[part] = {**item[part], "icon_url": signed, "proxy_icon_url": signed}
+    return shown

@@ -328,6 +328,10 @@ class Attachment:
     spoiler: bool = False
 
 
+Sign = Callable[[Attachment], str]
+"""Creates a new signed URL for a file."""
+
+
 @dataclass(eq=False, slots=True)
 class Message:
     """A message. `embeds` are kept as they were sent, `components` with their defaults.

@@ -1,11 +1,10 @@
 """Builds Discord's JSON objects from the simulator's records, with every field that disnake reads."""
 
 import re
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from infra.sandbox.simulator.fields import JSON
-from infra.sandbox.simulator.message_parts import iter_media
+from infra.sandbox.simulator.message_parts import list_shown_filenames, render_component, render_embed
 from infra.sandbox.simulator.model import (
     DM,
     GUILD_CATEGORY,
@@ -22,15 +21,12 @@ from infra.sandbox.simulator.model import (
     Message,
     Permission,
     Role,
+    Sign,
     User,
     compute_permissions,
     snowflake_time,
 )
 
-Sign = Callable[[Attachment], str]
-"""Creates a new signed URL for a file."""
-_IMAGE_PARTS = ("image", "thumbnail")
-_ICON_PARTS = ("author", "footer")
 _MENTION = re.compile(r"<@([!&]?)(\d+)>")
 _EVERYONE = re.compile(r"@(everyone|here)\b")
 
@@ -98,69 +94,6 @@ _GUILD_FIELDS: dict[str, Any] = {
     "max_video_channel_users": 25,
     "nsfw": False,
 }
-
-
-_SCHEME = "attachment://"
-
-
-def list_shown_filenames(embeds: Sequence[JSON], components: Sequence[JSON]) -> set[str]:
-    """Return the names of the files that embeds and components show by `attachment://name`."""
-    urls = [(embed.get(part) or {}).get("url") for embed in embeds for part in _IMAGE_PARTS]
-    urls += [(embed.get(part) or {}).get("icon_url") for embed in embeds for part in _ICON_PARTS]
-    urls += [media["url"] for media in iter_media(components)]
-    return {url.removeprefix(_SCHEME) for url in urls if url is not None and url.startswith(_SCHEME)}
-
-
-def render_component(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
-    """Build a component object. Files shown by `attachment://name` get a URL that is signed now."""
-    shown = {**item}
-    if "components" in item:
-        shown["components"] = [render_component(each, files, sign) for each in item["components"]]
-    if "accessory" in item:
-        shown["accessory"] = render_component(item["accessory"], files, sign)
-    if "items" in item:
-        shown["items"] = [{**each, "media": _render_media(each["media"], files, sign)} for each in item["items"]]
-    if "media" in item:
-        shown["media"] = _render_media(item["media"], files, sign)
-    if "file" in item:
-        file = files[item["file"]["url"].removeprefix(_SCHEME)]
-        shown |= {"file": _render_media(item["file"], files, sign), "name": file.filename, "size": len(file.data)}
-    return shown
-
-
-def _render_media(media: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
-    if not media["url"].startswith(_SCHEME):
-        return {"proxy_url": media["url"], "width": None, "height": None, "content_type": None, "flags": 0, **media}
-    file = files[media["url"].removeprefix(_SCHEME)]
-    url = sign(file)
-    return {
-        "id": media["id"],
-        "url": url,
-        "proxy_url": url,
-        "width": file.width,
-        "height": file.height,
-        "content_type": file.content_type,
-        "loading_state": 2,
-        "flags": 0,
-        "attachment_id": str(file.id),
-    }
-
-
-def render_embed(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
-    """Build an embed object. Files shown by `attachment://name` get a URL that is signed now."""
-    shown: JSON = {"type": "rich", **item}
-    for part in _IMAGE_PARTS:
-        url = (item.get(part) or {}).get("url") or ""
-        if url.startswith(_SCHEME):
-            file = files[url.removeprefix(_SCHEME)]
-            signed = sign(file)
-            shown[part] = {"url": signed, "proxy_url": signed, "width": file.width or 0, "height": file.height or 0}
-    for part in _ICON_PARTS:
-        url = (item.get(part) or {}).get("icon_url") or ""
-        if url.startswith(_SCHEME):
-            signed = sign(files[url.removeprefix(_SCHEME)])
-            shown[part] = {**item[part], "icon_url": signed, "proxy_icon_url": signed}
-    return shown
 
 
 def user(account: User) -> JSON:

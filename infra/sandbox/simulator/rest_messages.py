@@ -12,7 +12,13 @@ from infra.sandbox.simulator.cdn import clean_filename
 from infra.sandbox.simulator.channels import accepts_dms
 from infra.sandbox.simulator.fields import JSON, ApiError, FieldPath, invalid_form_error, required_error, unknown_error
 from infra.sandbox.simulator.gateway import GUILD_MESSAGE_REACTIONS_INTENT
-from infra.sandbox.simulator.message_parts import MAX_DESCRIPTION_LENGTH, check_components, check_embeds, complete_components
+from infra.sandbox.simulator.message_parts import (
+    MAX_DESCRIPTION_LENGTH,
+    check_components,
+    check_embeds,
+    complete_components,
+    list_shown_filenames,
+)
 from infra.sandbox.simulator.model import (
     DM,
     EPHEMERAL,
@@ -25,7 +31,7 @@ from infra.sandbox.simulator.model import (
     Message,
     Permission,
 )
-from infra.sandbox.simulator.payloads import MAX_FILE_SIZE_BYTES, list_shown_filenames
+from infra.sandbox.simulator.payloads import MAX_FILE_SIZE_BYTES
 from infra.sandbox.simulator.rest import API_PREFIX, AuthenticatedRest, RequestBody, cannot_dm_error, json_response, read_body
 from infra.sandbox.simulator.world import Upload, World
 

@@ -14,10 +14,11 @@ from typing import ClassVar, Self
 from aiohttp import web
 
 from contracts.errors import MapSeekError
+from infra.sandbox.simulator.client import CommandActions
 from infra.sandbox.simulator.faults import Fault, Faults, Handler
 from infra.sandbox.simulator.fields import JSON, ApiError
 from infra.sandbox.simulator.interactions import RestInteractions
-from infra.sandbox.simulator.members import CommandActions, GuildActions, MessageActions
+from infra.sandbox.simulator.members import GuildActions, MessageActions
 from infra.sandbox.simulator.model import Clock
 from infra.sandbox.simulator.ratelimits import RateLimits
 from infra.sandbox.simulator.rest import API_PREFIX, JsonResponse, Rest, json_response, read_body, read_json
