@@ -36,6 +36,9 @@ _GUILD_CREATE_MEMBERSHIP = {"type": "object", "required": ["join_timestamp", "fl
 
 RELAXATIONS: Mapping[str, Any] = {
     "/components/schemas/MessageAttachmentRequest/properties/id": {"oneOf": [_SNOWFLAKE, {"type": "integer", "minimum": 0}]},
+    "/components/schemas/CreatePrivateChannelRequest/properties/recipient_id": {
+        "oneOf": [{"type": "null"}, _SNOWFLAKE, {"type": "integer", "minimum": 0}]
+    },
     "/components/schemas/ApplicationCommandUpdateRequest/properties/default_member_permissions": {
         "oneOf": [{"type": "null"}, {"type": "integer"}, {"type": "string", "pattern": "^[0-9]+$"}]
     },
@@ -258,7 +261,7 @@ def _parse_parameter(value: str, schema: Mapping[str, Any]) -> Any:
     """Return a parameter of the query as the JSON value that its schema describes, itself if it is none."""
     if schema.get("type") == "integer" and value.isdecimal():
         return int(value)
-    return {"true": True, "false": False}.get(value, value) if schema.get("type") == "boolean" else value
+    return {"true": True, "1": True, "false": False, "0": False}.get(value, value) if schema.get("type") == "boolean" else value
 
 
 def _describe(error: ValidationError) -> str:

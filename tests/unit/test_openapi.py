@@ -49,6 +49,7 @@ DOCUMENT: dict[str, Any] = {
             "SnowflakeType": SNOWFLAKE,
             "ErrorResponse": ERROR,
             "MessageAttachmentRequest": {"properties": {"id": SNOWFLAKE}},
+            "CreatePrivateChannelRequest": {"properties": {}},
             "ApplicationCommandUpdateRequest": {"properties": {}},
             "ChannelTypes": {"oneOf": []},
             "GuildChannelResponse": {"properties": {"type": {"enum": []}}},

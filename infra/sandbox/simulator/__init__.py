@@ -5,6 +5,10 @@ from infra.sandbox.simulator.faults import CDN_PATHS, REST_PATHS, Drip, Endless,
 from infra.sandbox.simulator.model import (
     ALL_PERMISSIONS,
     DEFAULT_PERMISSIONS,
+    GUILD_ANNOUNCEMENT,
+    GUILD_MEDIA,
+    GUILD_STAGE_VOICE,
+    GUILD_VOICE,
     Attachment,
     Channel,
     Guild,
@@ -15,6 +19,7 @@ from infra.sandbox.simulator.model import (
     Permission,
     Role,
     User,
+    Webhook,
 )
 from infra.sandbox.simulator.simulator import Simulator
 
@@ -22,6 +27,10 @@ __all__ = [
     "ALL_PERMISSIONS",
     "CDN_PATHS",
     "DEFAULT_PERMISSIONS",
+    "GUILD_ANNOUNCEMENT",
+    "GUILD_MEDIA",
+    "GUILD_STAGE_VOICE",
+    "GUILD_VOICE",
     "REST_PATHS",
     "Attachment",
     "Button",
@@ -41,5 +50,6 @@ __all__ = [
     "Status",
     "User",
     "VisibleAnswer",
+    "Webhook",
     "WrongLength",
 ]

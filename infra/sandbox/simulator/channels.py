@@ -4,7 +4,7 @@ A DM channel is in a guild of its own that is never sent to the bot.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import payloads
@@ -91,6 +91,21 @@ def set_roles(world: World, member: Member, roles: Sequence[Role]) -> None:
     """Replace the roles of a member. Without the members intent, the bot gets an event only about itself."""
     before = list_visible_channels(world, member.guild)
     member.roles = list(roles)
+    if member.user is world.bot:
+        payload = {**payloads.member(member), "guild_id": str(member.guild.id)}
+        world.dispatch_guild_event(member.guild, "GUILD_MEMBER_UPDATE", payload)
+        send_thread_list_sync(world, member.guild, before)
+
+
+def time_out(world: World, member: Member, until: datetime | None) -> None:
+    """Put a member in a time-out, or end it. Without the members intent, the bot gets an event only about itself.
+
+    Raises MapSeekError for the owner and for administrators, whom Discord lets nobody hold back.
+    """
+    if member.id == member.guild.owner_id or any(Permission.ADMINISTRATOR in role.permissions for role in member.roles):
+        raise MapSeekError(f"{member.user.name} cannot be put in a time-out: the owner and administrators never are.")
+    before = list_visible_channels(world, member.guild)
+    member.timed_out_until = until
     if member.user is world.bot:
         payload = {**payloads.member(member), "guild_id": str(member.guild.id)}
         world.dispatch_guild_event(member.guild, "GUILD_MEMBER_UPDATE", payload)

@@ -8,15 +8,22 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from contracts.errors import MapSeekError
 from infra.sandbox.simulator import channels, payloads
 from infra.sandbox.simulator.channels import open_dm_channel
 from infra.sandbox.simulator.fields import JSON
+from infra.sandbox.simulator.message_parts import complete_components
 from infra.sandbox.simulator.model import (
     DEFAULT_PERMISSIONS,
+    GUILD_ANNOUNCEMENT,
     GUILD_CATEGORY,
     GUILD_FORUM,
     GUILD_TEXT,
     HAS_SNAPSHOT,
+    IS_COMPONENTS_V2,
+    POST_CHANNELS,
+    SUPPRESS_EMBEDS,
+    WITHOUT_MESSAGES,
     Attachment,
     Channel,
     Guild,
@@ -25,6 +32,8 @@ from infra.sandbox.simulator.model import (
     Overwrite,
     Permission,
     Role,
+    User,
+    Webhook,
 )
 from infra.sandbox.simulator.world import Upload, World
 
@@ -37,27 +46,33 @@ class MessageActions:
     async def post(
         self,
         channel: Channel,
-        author: Member,
+        author: Member | Webhook,
         content: str = "",
         *,
         files: Sequence[Upload] = (),
+        spoilers: Collection[str] = (),
         embeds: Sequence[JSON] = (),
+        components: Sequence[JSON] = (),
         at: datetime | None = None,
         reference: Message | None = None,
         snapshot: bool = False,
     ) -> Message:
-        """Post as a member, now or in the past (`at`), in a channel, a thread or a forum post.
+        """Post as a member or a webhook, now or in the past (`at`), in a channel, a thread or a forum post.
 
-        A message posted now reopens an archived thread. `reference` is the message to reply to or, with `snapshot`, to forward.
+        A message posted now reopens an archived thread. `spoilers` are the names of files that are marked as spoilers. With
+        `components`, the message is one of version 2, and shows its files by `attachment://name`. `reference` is the message to
+        reply to or, with `snapshot`, to forward. Raises MapSeekError in a channel without messages, and in a time-out.
         """
         world = self._world
-        if channel.is_thread and at is None:
-            channels.enter_thread(world, channel, author)
-        message = world.new_message(channel, author.user, at)
-        if channel.parent is not None and channel.parent.kind == GUILD_FORUM and not channel.messages and at is None:
+        message = _begin_message(world, channel, author, at)
+        if channel.parent is not None and channel.parent.kind in POST_CHANNELS and not channel.messages and at is None:
             message.id = channel.id
         message.content, message.embeds, message.reference = content, list(embeds), reference
         message.attachments = [world.upload(f"attachments/{channel.id}", name, data) for name, data in files]
+        for name, attachment in zip((name for name, _ in files), message.attachments, strict=True):
+            attachment.spoiler = attachment.spoiler or name in spoilers
+        if components:
+            message.components, message.flags = complete_components(components, lambda: world.new_id(None)), IS_COMPONENTS_V2
         if reference is not None and snapshot:
             message.snapshot, message.flags = _snapshot_message(reference), HAS_SNAPSHOT
         world.create_message(message)
@@ -70,28 +85,56 @@ class MessageActions:
         content: str | None = None,
         embeds: Sequence[JSON] | None = None,
         attachments: Sequence[Attachment] | None = None,
+        components: Sequence[JSON] | None = None,
+        files: Sequence[Upload] = (),
     ) -> None:
-        """Change the text or the kept attachments, as the author can, or only the embeds, as Discord does for links."""
+        """Change the text or the kept attachments, as the author can, or only the embeds, as Discord does for links.
+
+        A webhook or another bot can also add `files` and change the components.
+        """
+        world = self._world
+        if files:
+            folder = f"attachments/{message.channel.id}"
+            added = [world.upload(folder, name, data) for name, data in files]
+            message.attachments, attachments = message.attachments + added, None if attachments is None else [*attachments, *added]
+            message.edited_at = world.clock()
+        if components is not None:
+            message.components = complete_components(components, lambda: world.new_id(None))
+            message.edited_at = world.clock()
         if content is not None:
-            message.content, message.edited_at = content, self._world.clock()
+            message.content, message.edited_at = content, world.clock()
         if embeds is not None:
             message.embeds = list(embeds)
         if attachments is not None:
             for dropped in [each for each in message.attachments if each not in attachments and not each.forwarded]:
-                self._world.cdn.discard(dropped)
+                world.cdn.discard(dropped)
             message.attachments = [each for each in message.attachments if each in attachments]
-            message.edited_at = self._world.clock()
+            message.edited_at = world.clock()
+        world.dispatch_message_event(message, "MESSAGE_UPDATE")
+        world.update_crossposts(message)
+
+    async def suppress_embeds(self, message: Message, suppressed: bool = True) -> None:
+        """Hide the embeds of a message, as its author and moderators can, or show them again."""
+        message.flags = message.flags | SUPPRESS_EMBEDS if suppressed else message.flags & ~SUPPRESS_EMBEDS
         self._world.dispatch_message_event(message, "MESSAGE_UPDATE")
+        self._world.update_crossposts(message)
+
+    async def crosspost(self, message: Message) -> list[Message]:
+        """Publish a message of an announcement channel to the channels that follow it, and return the messages there.
+
+        They change with the message, and lose what they show when it is deleted. Raises MapSeekError if Discord would refuse it.
+        """
+        return self._world.crosspost(message)
 
     async def post_payload(
-        self, channel: Channel, fields: JSON, *, by: Member, without: Collection[str] = (), at: datetime | None = None
+        self, channel: Channel, fields: JSON, *, by: Member | Webhook, without: Collection[str] = (), at: datetime | None = None
     ) -> Message:
         """Post a message whose payload is that of an empty message with `fields` in place of its own and no fields `without`.
 
         Nothing is checked, so the payload may be one that no client can read. The gateway, every REST call and every interaction
         show it exactly so. `upload_file` returns an attachment for `fields`.
         """
-        message = self._world.new_message(channel, by.user, at)
+        message = _begin_message(self._world, channel, by, at)
         message.replaced, message.removed = dict(fields), frozenset(without)
         self._world.create_message(message)
         return message
@@ -125,6 +168,21 @@ class MessageActions:
     def close_dms(self, member: Member) -> None:
         """Make a member refuse direct messages: sending one fails with code 50007."""
         self._world.dms_closed_by.add(member.id)
+
+
+def _begin_message(world: World, channel: Channel, author: Member | Webhook, at: datetime | None) -> Message:
+    """Create an empty message of a member or a webhook, which is not stored yet. It reopens a thread. Raises MapSeekError."""
+    if channel.kind in WITHOUT_MESSAGES:
+        raise MapSeekError(f"#{channel.name} has no messages of its own; post in one of its threads, or in another channel.")
+    if isinstance(author, Webhook):
+        message = world.new_message(channel, User(author.id, author.name, bot=True), at)
+        message.webhook = author
+        return message
+    if at is None and author.in_time_out:
+        raise MapSeekError(f"{author.user.name} is in a time-out and may not post.")
+    if channel.is_thread and at is None:
+        channels.enter_thread(world, channel, author)
+    return world.new_message(channel, author.user, at)
 
 
 def _snapshot_message(message: Message) -> Message:
@@ -179,6 +237,38 @@ class GuildActions:
         """Add a forum. Its threads are its posts."""
         return channels.add_channel(self._world, guild, name, GUILD_FORUM, overwrites, category, nsfw)
 
+    def add_channel(
+        self,
+        guild: Guild,
+        name: str,
+        kind: int,
+        overwrites: Sequence[Overwrite] = (),
+        *,
+        category: Channel | None = None,
+        nsfw: bool = False,
+    ) -> Channel:
+        """Add a channel of any type, such as GUILD_VOICE, GUILD_ANNOUNCEMENT, GUILD_STAGE_VOICE or GUILD_MEDIA."""
+        return channels.add_channel(self._world, guild, name, kind, overwrites, category, nsfw)
+
+    def add_webhook(self, channel: Channel, name: str) -> Webhook:
+        """Add a webhook that posts in a channel and its threads."""
+        return Webhook(self._world.new_id(None), name, channel)
+
+    async def follow(self, source: Channel, target: Channel) -> Webhook:
+        """Let a channel follow an announcement channel: what is crossposted there is posted here, by the webhook returned.
+
+        Raises MapSeekError if `source` is no announcement channel.
+        """
+        if source.kind != GUILD_ANNOUNCEMENT:
+            raise MapSeekError(f"#{source.name} is no announcement channel, so no channel can follow it.")
+        webhook = Webhook(self._world.new_id(None), f"{source.guild.name} #{source.name}", target)
+        source.followers.append(webhook)
+        return webhook
+
+    async def time_out(self, member: Member, until: datetime | None) -> None:
+        """Put a member in a time-out until a time, or end it with None. Until then they may only read. Raises MapSeekError."""
+        channels.time_out(self._world, member, until)
+
     def add_category(self, guild: Guild, name: str, overwrites: Sequence[Overwrite] = ()) -> Channel:
         """Add a category."""
         return channels.add_channel(self._world, guild, name, GUILD_CATEGORY, overwrites, None, False)
@@ -193,10 +283,10 @@ class GuildActions:
         archived: bool = False,
         message: Message | None = None,
     ) -> Channel:
-        """Add a thread to a text channel, or a post to a forum. `owner` None means the owner of the guild.
+        """Add a thread to a text or announcement channel, or a post to a forum or media channel.
 
-        As on Discord, the first message of a forum post has the id of the post, and a thread started from a `message` has the id of
-        that message. Raises MapSeekError if the channel cannot have such a thread.
+        `owner` None means the owner of the guild. As on Discord, the first message of a forum post has the id of the post, and a
+        thread started from a `message` has the id of that message. Raises MapSeekError if the channel cannot have such a thread.
         """
         author = owner or parent.guild.members[parent.guild.owner_id]
         thread = channels.add_thread(self._world, parent, name, author, private=private, message=message)

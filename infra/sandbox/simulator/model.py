@@ -337,10 +337,10 @@ class Message:
     """A message. `embeds` are kept as they were sent, `components` with their defaults.
 
     `reference` is the message that it replies to or forwards, and `snapshot` a copy of a forwarded message. `source` is the
-    message that it is a crosspost of. `webhook` is what posted it, if that was no account. `allowed_mentions` are those of its
-    last request, None if it had none. `reactions` maps each emoji to the ids of the users who reacted with it. Every payload of
-    the message has the fields of `replaced`, which a test gave, in place of its own, and lacks those of `removed`. Its place in the
-    history is that of `id`, whatever the payload says.
+    message that it is a crosspost of, and `crossposts` are those of it. `webhook` is what posted it, if that was no account.
+    `allowed_mentions` are those of its last request, None if it had none. `reactions` maps each emoji to the ids of the users who
+    reacted with it. Every payload of the message has the fields of `replaced`, which a test gave, in place of its own, and lacks
+    those of `removed`. Its place in the history is that of `id`, whatever the payload says.
     """
 
     id: int
@@ -356,6 +356,7 @@ class Message:
     reference: "Message | None" = field(default=None, repr=False)
     snapshot: "Message | None" = field(default=None, repr=False)
     source: "Message | None" = field(default=None, repr=False)
+    crossposts: "list[Message]" = field(default_factory=list, repr=False)
     webhook: Webhook | None = None
     allowed_mentions: JSON | None = None
     reactions: dict[str, set[int]] = field(default_factory=dict)

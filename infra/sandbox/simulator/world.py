@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from contracts.errors import MapSeekError
 from infra.sandbox.simulator import payloads
 from infra.sandbox.simulator.cdn import Cdn
 from infra.sandbox.simulator.fields import JSON
@@ -15,8 +17,14 @@ from infra.sandbox.simulator.gateway import (
     GatewayServer,
 )
 from infra.sandbox.simulator.model import (
+    CROSSPOSTED,
     DM,
     EPHEMERAL,
+    GUILD_ANNOUNCEMENT,
+    IS_COMPONENTS_V2,
+    IS_CROSSPOST,
+    SOURCE_MESSAGE_DELETED,
+    SUPPRESS_EMBEDS,
     Attachment,
     Channel,
     Clock,
@@ -33,6 +41,10 @@ from infra.sandbox.simulator.model import (
 
 Upload = tuple[str, bytes]
 """File name and content."""
+
+
+_COPIED_FLAGS = SUPPRESS_EMBEDS | IS_COMPONENTS_V2
+_DELETED_SOURCE_TEXT = "[Original Message Deleted]"
 
 
 class World:
@@ -182,13 +194,38 @@ class World:
             self.dispatch_guild_event(guild, "MESSAGE_DELETE", ids | {"guild_id": str(guild.id)}, intent=GUILD_MESSAGES_INTENT)
 
     def discard_message(self, message: Message) -> None:
-        """Delete a message and its files without an event."""
+        """Delete a message and its files without an event of its own. Its crossposts say that it is gone."""
         message.deleted = True
         for attachment in message.attachments:
             if not attachment.forwarded:
                 self.cdn.discard(attachment)
         if not message.flags & EPHEMERAL:
             message.channel.remove(message)
+        self.update_crossposts(message)
+
+    def crosspost(self, message: Message) -> list[Message]:
+        """Publish a message to the channels that follow its channel. Raises MapSeekError if Discord would refuse it."""
+        if message.channel.kind != GUILD_ANNOUNCEMENT or message.flags & (CROSSPOSTED | IS_CROSSPOST):
+            raise MapSeekError("Only a message of an announcement channel can be crossposted, and only once.")
+        message.flags |= CROSSPOSTED
+        self.dispatch_message_event(message, "MESSAGE_UPDATE")
+        for webhook in message.channel.followers:
+            copy = self.new_message(webhook.channel, User(webhook.id, webhook.name, bot=True))
+            copy.webhook, copy.source = webhook, message
+            _copy_content(copy)
+            message.crossposts.append(copy)
+            self.create_message(copy)
+        self.wake_waiters()
+        return list(message.crossposts)
+
+    def update_crossposts(self, message: Message) -> None:
+        """Show in the crossposts of a message what it shows now, or that it was deleted."""
+        for copy in message.crossposts:
+            if copy.gone:
+                continue
+            _copy_content(copy)
+            copy.edited_at = message.edited_at
+            self.dispatch_message_event(copy, "MESSAGE_UPDATE")
 
     def rest_message(self, message: Message) -> JSON:
         """Return a message as REST shows it to the bot."""
@@ -217,3 +254,17 @@ class World:
     def _ready_fields(self) -> JSON:
         application = {"id": str(self.application_id), "flags": self.application_flags}
         return {"user": payloads.user(self.bot), "application": application}
+
+
+def _copy_content(crosspost: Message) -> None:
+    """Give a crosspost what its source shows, or nothing if the source was deleted. The files stay those of the source."""
+    source = crosspost.source
+    if source is None:
+        raise ValueError("the message is no crosspost")
+    if source.gone:
+        crosspost.content, crosspost.flags = _DELETED_SOURCE_TEXT, IS_CROSSPOST | SOURCE_MESSAGE_DELETED
+        crosspost.embeds, crosspost.components, crosspost.attachments = [], [], []
+        return
+    crosspost.content, crosspost.flags = source.content, IS_CROSSPOST | (source.flags & _COPIED_FLAGS)
+    crosspost.embeds, crosspost.components = list(source.embeds), list(source.components)
+    crosspost.attachments = [replace(each, forwarded=True) for each in source.attachments]
