@@ -18,7 +18,7 @@ _LOCALE_NAMES = """
 """
 LOCALES = frozenset(_LOCALE_NAMES.split())
 
-MAX_URL_LENGTH = 2048
+MAX_LINK_LENGTH = 2048
 
 
 class ApiError(Exception):
@@ -157,7 +157,7 @@ def check_unique(values: Sequence[Any], path: FieldPath) -> None:
 
 
 def check_url(
-    value: Any, path: FieldPath, schemes: tuple[str, ...], *, required: bool = False, limit: int = MAX_URL_LENGTH
+    value: Any, path: FieldPath, schemes: tuple[str, ...], *, required: bool = False, limit: int = MAX_LINK_LENGTH
 ) -> None:
     """Check that a URL has one of the schemes and at most `limit` characters, if it is given. Raises ApiError 400."""
     check_text(value, path, limit, required=required)
