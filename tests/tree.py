@@ -34,6 +34,7 @@ SHARED_NAMES: Mapping[str, str] = {
     "RECORDS_PER_PAGE": _ADAPTER_PAIR,
     "REPLACEMENT_SUFFIX": _ADAPTER_PAIR,
     "Rgb": _SAME_ALIAS,
+    "SPOILER_PREFIX": "the simulator shares no code with what it tests",
     "STAGE": _STAGE_PART,
     "SavedShard": _INDEX_PAIR,
     "SlashInteraction": _SAME_ALIAS,

@@ -233,12 +233,6 @@ def find_picture(pictures: Iterable[ShownPicture], image_id: str, url: str) -> S
     return next((each for each in pictures if each.image_id == image_id or each.address == address), None)
 
 
-def may_show_pictures(payload: DiscordPayload) -> bool:
-    """Tell cheaply whether a message may show a picture, or was edited so that it shows one no more."""
-    kinds = ("attachments", "embeds", "components", "message_snapshots", "edited_timestamp")
-    return not isinstance(payload, Mapping) or "author" not in payload or any(payload.get(each) for each in kinds)
-
-
 def find_message_id(payload: DiscordPayload) -> int:
     """Return the id of a message. One without a readable id gets a number that is made from its content."""
     try:

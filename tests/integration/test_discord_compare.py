@@ -226,7 +226,7 @@ async def test_a_message_that_cannot_be_read_costs_no_other(compared_guild: Comp
     [before] = await compared_guild.past.post(discord.gallery)
     unreadable = await discord.simulator.post_payload(discord.gallery, fields, by=discord.steve)
     [after] = await compared_guild.past.post(discord.gallery)
-    gone = await discord.post("gone.png")
+    [gone] = await compared_guild.past.post(discord.gallery)
     await compared_guild.archive(gone)
     await discord.simulator.delete(gone)
     [found] = await compared_guild.compare()

@@ -58,17 +58,27 @@ class Intake:
         return count
 
     def update(
-        self, channel: Any, payload: DiscordPayload, read_at: float, *, edited: bool = False, known_only: bool = False
+        self,
+        channel: Any,
+        payload: DiscordPayload,
+        read_at: float,
+        *,
+        edited: bool = False,
+        is_known: bool = True,
+        known_only: bool = False,
     ) -> None:
         """Bring the log to what a message shows now: record what is new, hide what is gone.
 
-        With `known_only`, and in a channel that is not watched, only pictures that the log knows count. `edited`: the payload tells
-        of an edit that happened just now.
+        `edited`: the payload tells of an edit that happened just now. If the log has no image of the message (not `is_known`) and
+        it shows no picture, the log is not asked. With `known_only`, and in a channel that is not watched, only pictures that the log
+        knows count.
         """
         message = self._read(channel, payload, read_at)
-        if message is not None:
-            if edited:
-                self._services.recent_changes.note_edit(message)
+        if message is None:
+            return
+        if edited:
+            self._services.recent_changes.note_edit(message)
+        if message.pictures or is_known:
             self._compare(message, channel, posts_from_message(message, channel), known_only=known_only)
 
     def _read(self, channel: Any, payload: DiscordPayload, read_at: float) -> PostedMessage | None:

@@ -29,7 +29,7 @@ from infra.discord.archive.history import (
 from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, is_watched_channel
 from infra.discord.archive.marks import ChannelPlace, read_filled
 from infra.discord.cogs.listener import TRANSIENT_ERRORS, find_channel, request_channel_removal, request_message_removals
-from infra.discord.pictures import DiscordPayload, find_message_id, may_show_pictures
+from infra.discord.pictures import DiscordPayload, find_message_id
 from infra.discord.services import Services
 
 log = structlog.get_logger()
@@ -107,8 +107,8 @@ async def _rescan_channel(
             for payload in page:
                 message_id = find_message_id(payload)
                 shown.add(message_id)
-                if message_id in known or may_show_pictures(payload):
-                    intake.update(channel, payload, read_at, known_only=begin is None or message_id <= begin)
+                is_older = begin is None or message_id <= begin
+                intake.update(channel, payload, read_at, is_known=message_id in known, known_only=is_older)
             await services.recorder.wait_recorded()
             read_at = services.recent_changes.clock()
     except UnreadableHistory:

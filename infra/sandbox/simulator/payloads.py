@@ -267,7 +267,7 @@ def hide_content(payload: JSON) -> JSON:
     if payload.get("referenced_message"):
         hidden["referenced_message"] = hide_content(payload["referenced_message"])
     if payload.get("message_snapshots"):
-        hidden["message_snapshots"] = [{"message": hide_content(each["message"])} for each in payload["message_snapshots"]]
+        hidden["message_snapshots"] = [{"message": hide_content(each.get("message", {}))} for each in payload["message_snapshots"]]
     return hidden
 
 

@@ -123,8 +123,8 @@ async def test_posts_received_before_the_end_are_still_recorded(discord: Discord
 async def test_a_malformed_event_is_counted_and_the_next_one_received(
     discord: Discord, journal: MemoryJournal, hook_calls: HookCalls
 ) -> None:
-    discord.simulator._world.gateway.dispatch("MESSAGE_CREATE", {"id": "1", "channel_id": "?", "guild_id": str(discord.guild.id)})
-    discord.simulator._world.gateway.dispatch("MESSAGE_UPDATE", {"id": "?"})
+    message = await discord.simulator.post_payload(discord.gallery, {"channel_id": "?"}, by=discord.steve)
+    await discord.simulator.edit_payload(message, {"id": "?"})
     await discord.post("fine.png")
     await eventually(lambda: journal.facts and len(hook_calls.malformed) == 2)
     assert sorted(hook_calls.malformed) == ["MESSAGE_CREATE", "MESSAGE_UPDATE"]
