@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,8 @@ from infra.discord.cogs.listener import (
     find_channel,
 )
 from infra.discord.cogs.privacy import PrivacyCommands
+from infra.discord.cogs.retries import UnreadableRetries
+from infra.discord.completion import UNREADABLE, complete_events, complete_member
 from infra.discord.pictures import find_message_id
 from infra.discord.recorder import Recorder
 from infra.discord.rest.rate_limit import RequestBudget, limit_client
@@ -50,6 +52,9 @@ log = structlog.get_logger()
 TOKEN_REFUSED = "Discord refused the token: copy it again from the Bot page of the Discord developer portal."  # noqa: S105
 AUTHENTICATION_FAILED = 4004
 FLUSH_TIMEOUT_S = 10.0
+GUILD_EVENTS = ("guild_join", "guild_available")
+OWN_MEMBER_TIMEOUT_S = 10.0
+OWN_MEMBER_WAIT_S, MAX_OWN_MEMBER_WAIT_S = 5.0, 300.0
 COMMANDS_TASK = "disnake: app_command_preparation"
 
 COGS: tuple[Callable[[commands.InteractionBot, Services], commands.Cog], ...] = (
@@ -59,6 +64,7 @@ COGS: tuple[Callable[[commands.InteractionBot, Services], commands.Cog], ...] = 
     HistoryAccessListener,
     LeftGuildCheck,
     HiddenImagesCheck,
+    UnreadableRetries,
     ArchiveCommands,
     FindCommands,
     FindTextCommand,
@@ -159,7 +165,9 @@ class GatewayClient(commands.InteractionBot):
         self._state = state
         self._on_connected = on_connected
         self._on_malformed = on_malformed
+        complete_events(self._connection)
         self._connection.parsers["MESSAGE_CREATE"] = self._receive_message
+        self._finding: set[asyncio.Task[None]] = set()
 
     def _receive_message(self, payload: Any) -> None:
         """Dispatch a new message as Discord sent it. It is read by us (infra/discord/pictures.py), so disnake need not."""
@@ -167,6 +175,42 @@ class GatewayClient(commands.InteractionBot):
         if channel is not None:
             channel.last_message_id = find_message_id(payload)
         self.dispatch("message_payload", payload)
+
+    def dispatch(self, event_name: str, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Dispatch an event. If Discord left out the bot's own member of a new guild, the event about it waits for an answer."""
+        guilds: Sequence[disnake.Guild] = self.guilds if event_name == "ready" else args if event_name in GUILD_EVENTS else ()
+        unknown = [guild for guild in guilds if guild.me is None and not guild.unavailable]
+        if not unknown:
+            super().dispatch(event_name, *args, **kwargs)
+            return
+        task = asyncio.create_task(self._find_own_members(unknown, event_name, *args), name="own-members")
+        self._finding.add(task)
+        task.add_done_callback(self._finding.discard)
+
+    async def _find_own_members(self, guilds: Sequence[disnake.Guild], event_name: str, *args: Any) -> None:
+        """Ask Discord once for the bot's member in each guild, and dispatch the event. Then ask on for those that are unknown."""
+        missing = [guild for guild in guilds if not await self._find_own_member(guild)]
+        super().dispatch(event_name, *args)
+        wait_s = OWN_MEMBER_WAIT_S
+        while missing and not self.is_closed():
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, MAX_OWN_MEMBER_WAIT_S)
+            found = [guild for guild in missing if self.get_guild(guild.id) is not guild or await self._find_own_member(guild)]
+            for guild in found:
+                missing.remove(guild)
+                if guild.me is not None:
+                    super().dispatch("member_update", guild.me, guild.me)  # as if the bot had got a role
+
+    async def _find_own_member(self, guild: disnake.Guild) -> bool:
+        """Ask Discord for the bot's member in a guild, and return whether it is known."""
+        try:
+            async with asyncio.timeout(OWN_MEMBER_TIMEOUT_S):
+                payload = complete_member(await self.http.get_member(guild.id, self.user.id))
+            guild._add_member(disnake.Member(data=payload, guild=guild, state=self._connection))
+        except (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError, *UNREADABLE) as error:
+            log.warning("own_member_unknown", guild_id=guild.id, error=f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     async def login(self, token: str) -> None:
         """Log in. From then on every request keeps to the limits that all processes share. Raises MapSeekError for another bot's
@@ -183,6 +227,8 @@ class GatewayClient(commands.InteractionBot):
 
     async def close(self) -> None:
         """Log out, and end the task in which disnake would wait forever for a first connection that did not come."""
+        for finding in self._finding:
+            finding.cancel()
         await super().close()
         for task in asyncio.all_tasks():
             if task.get_name() == COMMANDS_TASK:

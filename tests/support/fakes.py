@@ -202,11 +202,11 @@ class MemoryErasure:
 
 
 class MemoryUnreadable:
-    """Unreadable messages by guild id and message id: `kept`, and what a test put back."""
+    """Unreadable messages by guild id and message id: `kept`, and `waiting` to be read again, since a test put them back."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], tuple[str, object, str]] = {}
-        self._put_back: dict[tuple[str, str], str] = {}
+        self.waiting: dict[tuple[str, str], str] = {}
         self._changed = asyncio.Event()
 
     async def keep(
@@ -225,21 +225,21 @@ class MemoryUnreadable:
         return is_new
 
     async def has(self, guild_id: str, message_id: str) -> bool:
-        return (guild_id, message_id) in {**self.kept, **self._put_back}
+        return (guild_id, message_id) in {**self.kept, **self.waiting}
 
     def put_back(self, guild_id: str, message_id: str) -> None:
-        self._put_back[guild_id, message_id] = self.kept.pop((guild_id, message_id))[0]
+        self.waiting[guild_id, message_id] = self.kept.pop((guild_id, message_id))[0]
         self._changed.set()
 
     async def follow_retries(self, read_again: ReadAgain) -> None:
         while True:
-            for (guild_id, message_id), channel_id in list(self._put_back.items()):
+            for (guild_id, message_id), channel_id in list(self.waiting.items()):
                 try:
                     await read_again(guild_id, channel_id, message_id)
                 except (Retry, Unavailable):
                     self._changed.set()
                 else:
-                    del self._put_back[guild_id, message_id]
+                    del self.waiting[guild_id, message_id]
             await asyncio.sleep(0)
             await self._changed.wait()
             self._changed.clear()

@@ -37,7 +37,8 @@ def bot_may_read(channel: Any) -> bool:
         return False
     vocal = isinstance(channel, disnake.VoiceChannel | disnake.StageChannel)
     needed = READ_PERMISSIONS | CONNECT_PERMISSION if vocal else READ_PERMISSIONS
-    return bool(channel.permissions_for(channel.guild.me) >= needed)
+    me = channel.guild.me  # None until Discord tells: see GatewayClient.dispatch
+    return me is not None and bool(channel.permissions_for(me) >= needed)
 
 
 async def read_history_page(channel: Any, after: int) -> list[DiscordPayload]:

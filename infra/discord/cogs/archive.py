@@ -224,7 +224,7 @@ class ArchiveCommands(commands.Cog):
 
 
 def _require_guild(interaction: SlashInteraction) -> disnake.Guild:
-    if interaction.guild is None or interaction.guild.me is None:
+    if interaction.guild is None:
         raise MapSeekError(localize(str(interaction.locale), "archive-only-in-servers"))
     return interaction.guild
 

@@ -9,8 +9,18 @@ from disnake.http import HTTPClient, Route
 from disnake.state import ConnectionState
 
 from infra.discord.ask.audience import TYPES_WITH_POSTS, all_may_read, may_open, required_permissions
+from infra.discord.completion import (
+    THREAD_TYPES,
+    complete_channel,
+    complete_guild,
+    complete_member,
+    complete_thread,
+    complete_user,
+    list_readable,
+    try_channel,
+    try_thread,
+)
 
-THREAD_TYPES = frozenset({10, 11, 12})
 PRIVATE_THREAD = 12
 
 
@@ -25,7 +35,7 @@ async def person_may_read(client: HTTPClient, guild_id: str, channel_id: str, pe
         channel, private = await _fetch_home(client, guild, channel_id)
         if person_id == guild_id:
             return not private and _all_members_may_read(channel, age_restricted=age_restricted)
-        member_payload: Any = await client.get_member(int(guild_id), int(person_id))
+        member_payload = complete_member(await client.get_member(int(guild_id), int(person_id)))
         member = disnake.Member(data=member_payload, guild=guild, state=guild._state)
         if not may_open(channel, member, age_restricted=age_restricted):
             return False
@@ -73,12 +83,12 @@ def guild_from_payload(client: HTTPClient, payload: Any) -> disnake.Guild:
         intents=disnake.Intents(guilds=True),
         max_messages=None,
     )
-    return disnake.Guild(data=payload, state=state)
+    return disnake.Guild(data=complete_guild(payload, state), state=state)
 
 
 def _channel_from_payload(guild: disnake.Guild, payload: Any) -> Any:
     kind, _ = _guild_channel_factory(payload["type"])
-    return None if kind is None else kind(guild=guild, state=guild._state, data=payload)
+    return None if kind is None else kind(guild=guild, state=guild._state, data=complete_channel(payload))
 
 
 def _all_members_may_read(channel: Any, *, age_restricted: bool) -> bool:
@@ -111,15 +121,16 @@ async def fetch_guild(client: HTTPClient, guild_id: str, bot: Any) -> disnake.Gu
     Raises the client's errors.
     """
     guild = guild_from_payload(client, await client.get_guild(int(guild_id), with_counts=False))
-    guild._state.user = disnake.ClientUser(state=guild._state, data=bot)
-    me: Any = await client.get_member(guild.id, int(bot["id"]))
+    guild._state.user = disnake.ClientUser(state=guild._state, data=complete_user(bot))
+    me = complete_member(await client.get_member(guild.id, int(bot["id"])))
     guild._add_member(disnake.Member(data=me, guild=guild, state=guild._state))
-    for payload in await client.get_all_guild_channels(guild.id):
+    channels: Any = await client.get_all_guild_channels(guild.id)
+    for payload in list_readable("channel", channels, lambda each: try_channel(each, guild)):
         if (channel := _channel_or_thread_from_payload(guild, payload)) is not None:
             guild._add_channel(channel)
-    active = await client.get_active_threads(guild.id)
-    for thread in active["threads"]:
-        guild._add_thread(disnake.Thread(guild=guild, state=guild._state, data=thread))
+    active: Any = await client.get_active_threads(guild.id)
+    for payload in list_readable("thread", active["threads"], lambda each: try_thread(each, guild)):
+        guild._add_thread(disnake.Thread(guild=guild, state=guild._state, data=payload))
     return guild
 
 
@@ -144,6 +155,5 @@ async def fetch_guild_id(client: HTTPClient, channel_id: str) -> str | None:
 
 def _channel_or_thread_from_payload(guild: disnake.Guild, payload: Any) -> Any:
     if payload["type"] in THREAD_TYPES:
-        return disnake.Thread(guild=guild, state=guild._state, data=payload)
-    kind, _ = _guild_channel_factory(payload["type"])
-    return None if kind is None else kind(guild=guild, state=guild._state, data=payload)
+        return disnake.Thread(guild=guild, state=guild._state, data=complete_thread(payload))
+    return _channel_from_payload(guild, payload)

@@ -98,7 +98,7 @@ class GatewayServer:
     """All sessions.
 
     `ready_fields` returns the specific fields of READY, `guild_payloads` the payloads of GUILD_CREATE. `on_event` is called with
-    the name and payload of every event that a session gets.
+    the name and payload of every event that a session gets, `change_event` before that: it returns the payload that is sent.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class GatewayServer:
         self._guild_payloads = guild_payloads
         self._on_change = on_change
         self._on_event = on_event
+        self.change_event: Callable[[str, JSON], JSON] = lambda _, payload: payload
         self._connections: set[GatewayConnection] = set()
 
     @property
@@ -137,6 +138,7 @@ class GatewayServer:
                 self._send(session, event, without_content if hidden and without_content is not None else payload)
 
     def _send(self, session: GatewaySession, event: str, payload: JSON) -> None:
+        payload = self.change_event(event, payload)
         session.dispatch(event, payload)
         if self._on_event is not None:
             self._on_event(event, payload)

@@ -4,7 +4,7 @@ The bot receives the same events as from Discord. No limit of Discord is enforce
 create what old or unusual clients left behind.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -200,6 +200,10 @@ class GuildActions:
     def me(self, guild: Guild) -> Member:
         """Return the bot as a member of a guild, as the target of an overwrite or a role."""
         return self._world.me(guild)
+
+    def change_events(self, change: Callable[[str, JSON], JSON]) -> None:
+        """From now on send what `change` makes of each event's name and payload. It must not change the payload itself."""
+        self._world.gateway.change_event = change
 
     def add_guild(self, name: str, *, everyone: Permission = DEFAULT_PERMISSIONS) -> Guild:
         """Add a guild with the bot in it. `everyone` are the permissions of @everyone."""
