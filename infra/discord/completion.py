@@ -16,15 +16,15 @@ import structlog
 from disnake.channel import _guild_channel_factory
 from disnake.state import ConnectionState
 
-log = structlog.get_logger()
+from contracts.envelope import JsonObject
 
-JsonObject = dict[str, Any]
+log = structlog.get_logger()
 
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What disnake raises for a payload that it cannot parse."""
 
 THREAD_TYPES = frozenset({10, 11, 12})
-DEFAULT_LOCALE = "en-US"
+UNTOLD_LOCALE = "en-US"
 DEFAULT_FILE_LIMIT = 10 * 1024 * 1024
 """The bytes that a file may have in a server without boosts."""
 
@@ -90,7 +90,7 @@ def complete_guild(guild: Any, state: ConnectionState) -> Any:
     """
     home = _bare_guild(guild["id"], state)
     completed = {name: guild[name] for name in _GUILD_FIELDS if guild.get(name) is not None}
-    completed |= {"owner_id": _id(guild.get("owner_id")), **_take(guild, {"preferred_locale": DEFAULT_LOCALE})}
+    completed |= {"owner_id": _id(guild.get("owner_id")), **_take(guild, {"preferred_locale": UNTOLD_LOCALE})}
     roles = list_readable("role", guild.get("roles"), lambda item: _try_role(complete_role(item), home, state))
     if not any(str(role["id"]) == str(guild["id"]) for role in roles):
         roles.append(complete_role({"id": guild["id"]}))
@@ -274,7 +274,7 @@ def complete_interaction(event: Any, state: ConnectionState) -> Any:
     completed = {
         **{name: value for name, value in event.items() if name not in ("entitlements", "authorizing_integration_owners")},
         "version": 1,
-        "locale": next((event[name] for name in ("locale", "guild_locale") if isinstance(event.get(name), str)), DEFAULT_LOCALE),
+        "locale": next((event[name] for name in ("locale", "guild_locale") if isinstance(event.get(name), str)), UNTOLD_LOCALE),
         "guild_locale": event.get("guild_locale") if isinstance(event.get("guild_locale"), str) else None,
         "app_permissions": _number(event.get("app_permissions")),
         "attachment_size_limit": _int(event.get("attachment_size_limit")) or DEFAULT_FILE_LIMIT,

@@ -41,7 +41,7 @@ MESSAGE_GONE_CODES = (10043, 10057)
 CHANNEL_HEADER, THREAD_OF_HEADER = "mapseek-channel", "mapseek-thread-of"
 """Headers of an unreadable message: its channel, and for a public thread the channel that the thread belongs to."""
 
-DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
+_DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
 """From when Discord counts the time in its ids, in milliseconds."""
 
 
@@ -150,7 +150,7 @@ def _is_about(letter: RawStreamMsg, scope: str, target: str) -> bool:
 
 def _snowflake_time(message_id: str) -> datetime:
     """Return when a message was posted, which its id says."""
-    return DISCORD_EPOCH + timedelta(milliseconds=int(message_id) >> 22)
+    return _DISCORD_EPOCH + timedelta(milliseconds=int(message_id) >> 22)
 
 
 def _is_kind(kind: type[ImageFact], subject: str) -> bool:

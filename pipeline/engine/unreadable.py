@@ -42,11 +42,10 @@ log = structlog.get_logger()
 MAX_PAYLOAD_BYTES = 1_000_000
 """A longer payload is cut. The log takes no entry of more than 8 MB; a message of Discord has some kilobytes."""
 
-FETCH_TIMEOUT_S = 5.0
-FETCH_ERROR_PAUSE_S = 0.5
+FETCH_TIMEOUT_S, FOLLOW_ERROR_PAUSE_S = 5.0, 0.5
 FIRST_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 5.0, 3600.0
 
-MASKED = "***"
+HIDDEN_TEXT = "***"
 _SECRET_NAME = re.compile("token|secret", re.IGNORECASE)
 _WEBHOOK_TOKEN = re.compile(r"(/webhooks/\d+/)([A-Za-z0-9_-]+)")
 
@@ -77,7 +76,7 @@ class UnreadableLetters:
 
         def hide(text: str) -> str:
             for secret in secrets:
-                text = text.replace(secret, MASKED)
+                text = text.replace(secret, HIDDEN_TEXT)
             return text
 
         delivery = Delivery(
@@ -124,7 +123,7 @@ class UnreadableLetters:
                     await subscription.unsubscribe()
             except (NatsError, JetStreamError, TimeoutError) as error:
                 log.debug("message_retries_resumed", error=str(error) or type(error).__name__)
-                await asyncio.sleep(FETCH_ERROR_PAUSE_S)
+                await asyncio.sleep(FOLLOW_ERROR_PAUSE_S)
 
 
 async def _settle_retry(message: Msg, read_again: ReadAgain) -> None:
@@ -163,7 +162,7 @@ def _remove_secrets(value: Any) -> Any:
         case list():
             return [_remove_secrets(each) for each in value]
         case str():
-            return _WEBHOOK_TOKEN.sub(rf"\1{MASKED}", value)
+            return _WEBHOOK_TOKEN.sub(rf"\1{HIDDEN_TEXT}", value)
     return value
 
 
