@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.errors import Malformed
-from contracts.events import FACTS, RemovalRequested
+from contracts.events import FACTS, RemovalRequested, SearchMatched
 from contracts.events.base import Fact
 from contracts.subjects import subject_of
 
@@ -26,7 +26,10 @@ def _keep_fields(document: JsonObject) -> JsonObject:
     return document
 
 
-UPCASTERS: Mapping[tuple[str, int], Upcaster] = {(RemovalRequested.type_name(), 1): _keep_fields}
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {
+    (RemovalRequested.type_name(), 1): _keep_fields,
+    (SearchMatched.type_name(), 1): _keep_fields,
+}
 """By type name and version: the function that turns a payload of that version into the next version."""
 
 

@@ -109,6 +109,7 @@ async def _set_alert(event: AlertRequested, journal: Journal) -> Sequence[Fact]:
             generation=embedded.generation,
             vector=embedded.vector,
             calibration=embedded.calibration,
+            spoiler=preprocessed.spoiler,
         ),
     )
 

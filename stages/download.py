@@ -25,7 +25,8 @@ async def handle(event: ImagePosted | SearchRequested, deps: Deps) -> Sequence[F
     blob, size = await _store_source(event.source, deps)
     if isinstance(event, ImagePosted):
         return [ImageDownloaded(**event.identity, blob=blob, size=size)]
-    return [SearchDownloaded(guild_id=event.guild_id, search_id=event.search_id, question=event.question, blob=blob, size=size)]
+    search = {"guild_id": event.guild_id, "search_id": event.search_id, "question": event.question}
+    return [SearchDownloaded(**search, blob=blob, size=size, spoiler=event.spoiler)]
 
 
 async def _store_source(source: Source, deps: Deps) -> tuple[str, int]:

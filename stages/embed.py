@@ -85,8 +85,8 @@ async def handle(event: ImagePreprocessed | SearchFingerprinted | SearchDescribe
             hosted = deps.select_encoder(event.preprocessing)
             whole, *views = await _encode_views(event, hosted.encoder, deps)
             embedded = _build_embedded(event, whole, hosted.encoder.encoder.calibration, "image", hosted)
-            query_fields = {"views": tuple(views), "fingerprint": event.fingerprint, "method": event.method}
-            return (embedded.model_copy(update=query_fields),)
+            query_fields = {"fingerprint": event.fingerprint, "method": event.method, "file": event.file, "spoiler": event.spoiler}
+            return (embedded.model_copy(update={"views": tuple(views), **query_fields}),)
         case SearchDescribed():
             hosted = deps.select_encoder(None)
             if hosted.text is None:

@@ -98,6 +98,8 @@ async def _make_query_fingerprint(event: SearchPreprocessed, deps: Deps) -> Sear
         method=deps.fingerprinter.method,
         fingerprint=await deps.blobs.put(examined.fingerprint.data),
         places=examined.places,
+        file=event.file,
+        spoiler=event.spoiler,
     )
 
 

@@ -164,6 +164,7 @@ def _post_fields(event: ImagePosted) -> dict[str, Any]:
             "user_name": event.author.name,
             "filename": event.filename,
             "content_type": event.content_type,
+            "spoiler": event.spoiler,
         },
     }
 

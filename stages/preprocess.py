@@ -97,6 +97,8 @@ async def _preprocess(event: ImageDownloaded | SearchDownloaded, data: bytes, ve
             width=encoded.width,
             height=encoded.height,
             preprocessing=version,
+            file=event.blob,
+            spoiler=event.spoiler,
         )
     return ImagePreprocessed(
         **event.identity,

@@ -43,7 +43,10 @@ class AlertRequested(AlertFact):
 
 
 class AlertSet(AlertFact):
-    """From now on every archived image is compared with the picture `pixels`. `vector` is its vector in `generation`."""
+    """From now on every archived image is compared with the picture `pixels`. `vector` is its vector in `generation`.
+
+    `spoiler`: the picture is never shown open.
+    """
 
     name: ClassVar[str] = "set"
 
@@ -55,6 +58,7 @@ class AlertSet(AlertFact):
     generation: Id
     vector: Vector
     calibration: Calibration
+    spoiler: bool = False
 
 
 class AlertEmbedded(AlertFact):

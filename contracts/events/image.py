@@ -50,6 +50,7 @@ class ImageFact(Fact):
 class ImagePosted(ImageFact):
     """A member posted an image in a watched channel. `width` and `height` are pixels, `size` is bytes, all as reported by Discord.
 
+    `spoiler`: the post covers the image until the reader asks for it.
     The message is part of the key, so that one filter finds the images of a deleted message.
     """
 

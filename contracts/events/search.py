@@ -80,12 +80,16 @@ class SearchFact(Fact):
 
 
 class SearchRequested(SearchFact):
-    """A member searched for a picture."""
+    """A member searched for a picture. `spoiler`: it was covered where the member took it from, so it is never shown open.
+
+    The facts that follow carry `spoiler` on.
+    """
 
     name: ClassVar[str] = "requested"
 
     filename: Text
     source: Source
+    spoiler: bool = False
 
 
 class SearchDescribed(SearchFact):
@@ -104,10 +108,14 @@ class SearchDownloaded(SearchFact):
 
     blob: Sha256
     size: int
+    spoiler: bool = False
 
 
 class SearchPreprocessed(SearchFact):
-    """The query picture as canonical RGB (lossless PNG) is in the blob store."""
+    """The query picture as canonical RGB (lossless PNG) is in the blob store.
+
+    `file` is the SHA-256 of the query's file, None in facts of an older release. The facts that follow carry it on.
+    """
 
     name: ClassVar[str] = "preprocessed"
 
@@ -115,6 +123,8 @@ class SearchPreprocessed(SearchFact):
     width: int
     height: int
     preprocessing: Id
+    file: Sha256 | None = None
+    spoiler: bool = False
 
 
 class SearchFingerprinted(SearchFact):
@@ -132,6 +142,8 @@ class SearchFingerprinted(SearchFact):
     method: Id
     fingerprint: Sha256
     places: tuple[Quad, ...] = ()
+    file: Sha256 | None = None
+    spoiler: bool = False
 
 
 class Calibration(Payload):
@@ -145,7 +157,7 @@ class SearchEmbedded(SearchFact):
     """The query's vector, the generation that it may be compared with, and the calibration of similarities there.
 
     `views` are the vectors of the query's regions, in the order of SearchFingerprinted.places. `fingerprint` and its `method` are
-    those of the query, None for words.
+    those of the query, None for words. `file` is the SHA-256 of the query's file, None for words.
     """
 
     name: ClassVar[str] = "embedded"
@@ -158,6 +170,8 @@ class SearchEmbedded(SearchFact):
     views: tuple[Vector, ...] = ()
     fingerprint: Sha256 | None = None
     method: Id | None = None
+    file: Sha256 | None = None
+    spoiler: bool = False
 
 
 class Panel(Payload):
@@ -178,14 +192,15 @@ class Panel(Payload):
 class Evidence(Payload):
     """Why an archived image is a result of the search.
 
-    `by` is the method that found it: the perceptual hash, local features in the same arrangement (points), the comparison of the
-    two pictures laid over each other (overlay), or only the vectors. `points` is the number of local features that agree.
-    `agreement` is the correlation (-1 to 1) of the two pictures laid over each other, None if they were not. The query shows the
-    archived picture first `mirrored` left to right, then turned clockwise by `turn` degrees, and seen at an `angle` if it is no
-    longer a rectangle. `place` is where the whole archived picture lies in the query, `shown` the fraction of it that is inside.
+    `by` is the method that found it: the SHA-256 of the file, the perceptual hash, local features in the same arrangement
+    (points), the comparison of the two pictures laid over each other (overlay), or only the vectors. `points` is the number of
+    local features that agree. `agreement` is the correlation (-1 to 1) of the two pictures laid over each other, None if they
+    were not. The query shows the archived picture first `mirrored` left to right, then turned clockwise by `turn` degrees, and
+    seen at an `angle` if it is no longer a rectangle. `place` is where the whole archived picture lies in the query, `shown` the
+    fraction of it that is inside.
     """
 
-    by: Literal["hash", "points", "overlay", "vector"]
+    by: Literal["file", "hash", "points", "overlay", "vector"]
     points: int = 0
     agreement: float | None = None
     turn: Literal[0, 90, 180, 270] = 0
@@ -210,9 +225,13 @@ class Match(Payload):
 
 
 class SearchMatched(SearchFact):
-    """The verdict, and the best archived pieces that the asker may see, best first."""
+    """The verdict, and the best archived pieces that the asker may see, best first.
+
+    Since version 2, `evidence` can say that it is the very same file. `spoiler`: the query's picture is never shown open.
+    """
 
     name: ClassVar[str] = "matched"
+    version: ClassVar[int] = 2
 
     generation: Id
     verdict: Verdict
@@ -220,6 +239,7 @@ class SearchMatched(SearchFact):
     trained: bool
     by: By = "image"
     calibration: Calibration | None = None
+    spoiler: bool = False
 
 
 class SearchRejected(SearchFact):

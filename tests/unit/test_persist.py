@@ -76,6 +76,7 @@ POST_FIELDS: dict[str, Any] = {
         "user_name": "Zoë 🗺️",
         "filename": "map.png",
         "content_type": "image/png",
+        "spoiler": False,
     },
 }
 MEDIA_FIELDS: dict[str, Any] = {
