@@ -6,12 +6,11 @@ out.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Literal
 
 from contracts.events import Match, Question, SearchMatched, SearchRejected, Verdict
 from contracts.ports import AnswerPage, Document, FoundPost, Piece
-from stages.matching import judge_match, may_be_seen
+from stages.matching import judge_match, may_be_seen, parse_post_time
 
 PageView = Literal["piece", "posts", "why"]
 
@@ -78,7 +77,7 @@ def list_visible_pieces(
             for image_id in {match.image_id, *match.posts}
             if image_id in documents and may_be_seen(documents[image_id], event.guild_id, readable)
         ]
-        posts.sort(key=lambda post: (_post_time(post.document), post.image_id))
+        posts.sort(key=lambda post: (parse_post_time(post.document), post.image_id))
         matched = next((post for post in posts if post.image_id == match.image_id), None)
         if posts:
             pieces.append(
@@ -90,10 +89,6 @@ def list_visible_pieces(
 def _build_post(image_id: str, match: Match, document: Document) -> FoundPost:
     compared = image_id == match.image_id
     return FoundPost(image_id, match.score if compared else None, document, None, match.evidence if compared else None)
-
-
-def _post_time(document: Document) -> datetime:
-    return datetime.fromisoformat(document["metadata"]["upload_timestamp"])
 
 
 def _judge_piece(event: SearchMatched, match: Match, rank: int) -> Verdict:

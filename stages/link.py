@@ -2,7 +2,8 @@
 
 Two posts show the same piece if each shows the whole of the other, verified by their fingerprints: re-encoded, resized, turned or
 mirrored. Variants count too, such as another dithering of a picture, or the original beside its map. A part of a piece does not.
-A picture with hardly any features cannot be verified, so there a near vector is enough.
+A picture with hardly any features cannot be verified, so there a near vector is enough. One with nothing to see in it, such as a
+black first frame, is known by its file alone. The very same file is always the same piece.
 
 The fingerprint and the vector of an image are made in parallel. Whichever is recorded later finds both in the log. If both are
 recorded before either is handled, both runs give the same result.
@@ -15,13 +16,12 @@ run at the same moment, two facts may be recorded; the post is marked once all t
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from contracts.errors import BlobMissing, Retry
-from contracts.events import Calibration, Fact, ImageEmbedded, ImageFingerprinted, ImageReposted
+from contracts.events import Calibration, Fact, ImageDownloaded, ImageEmbedded, ImageFingerprinted, ImageReposted
 from contracts.ports import Catalogue, Document, Journal, PrintComparison, VectorSearch
 from contracts.stage import Stage
-from stages.matching import ArchiveFingerprints, compare_with_archive, is_whole_piece, round_score
+from stages.matching import ArchiveFingerprints, compare_with_archive, is_whole_piece, parse_post_time, round_score
 
 _MAX_ATTEMPTS = 12
 """A fingerprint may be handled before its post is catalogued. The post is earlier in the log, so it will be."""
@@ -66,8 +66,8 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
         if await deps.catalogue.is_removed(event.image_id):
             return ()
         raise Retry(f"the fingerprint {fingerprinted.fingerprint} is not in the blob store") from None
-    vector_suffices = fingerprinted.features < MIN_DISTINCTIVE_FEATURES
-    scores = await find_same_piece(embedded, own_fingerprint, deps, vector_suffices=vector_suffices)
+    scores = await find_same_piece(embedded, fingerprinted, own_fingerprint, deps)
+    scores |= dict.fromkeys(await find_same_file(event, deps), 1.0)
     if not scores:
         return ()
     entries = await deps.catalogue.entries([event.image_id], with_hidden=True) | await deps.catalogue.entries(scores)
@@ -85,9 +85,20 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
     return (ImageReposted(**event.identity, generation=event.generation, same_as=first, score=scores[first]),)
 
 
-async def find_same_piece(own: ImageEmbedded, own_fingerprint: bytes, deps: Deps, *, vector_suffices: bool) -> dict[str, float]:
+async def find_same_file(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> list[str]:
+    """Find the other images whose file has the same SHA-256, in any channel."""
+    own = await deps.journal.fetch(ImageDownloaded, event.guild_id, event.image_id)
+    found = {} if own is None else await deps.catalogue.find_file(event.guild_id, own.blob)
+    return [image_id for image_id in found if image_id != event.image_id]
+
+
+async def find_same_piece(
+    own: ImageEmbedded, fingerprinted: ImageFingerprinted, own_fingerprint: bytes, deps: Deps
+) -> dict[str, float]:
     """Find the other images that show the same piece, in any channel, with their score: the probability, or the cosine."""
     features, guild, generation = deps.prints.features, own.guild_id, own.generation
+    vector_suffices = fingerprinted.features < MIN_DISTINCTIVE_FEATURES
+    is_blank = not fingerprinted.features and not fingerprinted.quality
     among = await features.size(guild, generation)
     compared: dict[str, PrintComparison] = {}
     seen: set[str] = set()
@@ -99,7 +110,7 @@ async def find_same_piece(own: ImageEmbedded, own_fingerprint: bytes, deps: Deps
         cosines.pop(own.image_id, None)
         known = await features.fingerprints(guild, generation, cosines)
         found = {each.image_id: each.fingerprint for each in (*known.values(), *shared) if each.image_id != own.image_id}
-        near_enough = {each: cosine for each, cosine in cosines.items() if cosine >= deps.calibration.match_at}
+        near_enough = {each: cosine for each, cosine in cosines.items() if cosine >= deps.calibration.match_at and not is_blank}
         unseen = {image_id: blob for image_id, blob in found.items() if image_id not in seen}
         # If a near vector is enough, a hundred nearly empty pictures may be near; comparing them would change nothing.
         unsure = {image_id: blob for image_id, blob in unseen.items() if not (vector_suffices and image_id in near_enough)}
@@ -134,11 +145,6 @@ def get_linking_generation(document: Document) -> str | None:
     """Return the generation that linked the image as a repost, if any."""
     generation: str | None = document.get("repost_of", {}).get("generation")
     return generation
-
-
-def parse_post_time(document: Document) -> datetime:
-    """Return when the image of a catalogue document was posted."""
-    return datetime.fromisoformat(document["metadata"]["upload_timestamp"])
 
 
 STAGE = Stage(

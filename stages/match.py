@@ -1,14 +1,15 @@
 """The stage match: finds the pieces that a query shows, and the verdict. Replay-safe: it only reads; the first result counts.
 
-A picture is compared with likely archived pictures by their fingerprints (stages/matching.py). Words, and pictures in a generation
-without fingerprints, are compared by vectors alone.
+The very same file comes first: a picture with nothing to see in it is found by the SHA-256 of its file alone. A picture is compared
+with likely archived pictures by their fingerprints (stages/matching.py). Words, and pictures in a generation without fingerprints,
+are compared by vectors alone.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contracts.errors import BlobMissing
-from contracts.events import By, Calibration, Fact, Match, SearchEmbedded, SearchMatched, Verdict
+from contracts.events import By, Calibration, Evidence, Fact, Match, SearchEmbedded, SearchMatched, Verdict
 from contracts.ports import BlobStore, Catalogue, Neighbour, VectorSearch
 from contracts.stage import Stage
 from stages.matching import (
@@ -19,6 +20,8 @@ from stages.matching import (
     is_verified,
     judge_match,
     may_be_seen,
+    parse_post_time,
+    passes_filters,
     round_score,
     select_allowed,
 )
@@ -71,16 +74,37 @@ async def handle(event: SearchEmbedded, deps: Deps) -> Sequence[Fact]:
             trained=event.trained,
             by=event.by,
             calibration=event.calibration,
+            spoiler=event.spoiler,
         )
     ]
 
 
 async def find_pieces(event: SearchEmbedded, deps: Deps) -> list[Match]:
-    """Find the pieces that the query may show, best first: by fingerprints if the generation has some, else by vectors."""
+    """Find the pieces that the query may show, best first: by its file, then by fingerprints if there are some, else by vectors."""
+    same_file = await find_same_file(event, deps)
     asked = await _get_query_fingerprint(event, deps)
     if asked is None or deps.prints is None or not await deps.prints.features.size(event.guild_id, event.generation):
-        return await _find_pieces_by_vector(event, deps)
-    return await _group_into_pieces(await find_matches(event, asked, deps.vectors, deps.catalogue, deps.prints), event, deps)
+        return await _find_pieces_by_vector(event, deps, same_file)
+    matches = await find_matches(event, asked, deps.vectors, deps.catalogue, deps.prints)
+    return await _group_into_pieces(matches, event, deps, same_file)
+
+
+async def find_same_file(event: SearchEmbedded, deps: Deps) -> Match | None:
+    """Find the images whose file is the query's, byte for byte: one piece, the earliest post first. None if there is none."""
+    if event.file is None:
+        return None
+    question, found = event.question, await deps.catalogue.find_file(event.guild_id, event.file)
+    documents = {image_id: entry.document for image_id, entry in found.items()}
+    shown = [
+        image_id
+        for image_id, document in documents.items()
+        if may_be_seen(document, event.guild_id, question.readable_channels)
+        and (question.filters is None or passes_filters(document, question.filters))
+    ]
+    if not shown:
+        return None
+    first, *posts = sorted(shown, key=lambda image_id: (parse_post_time(documents[image_id]), len(image_id), image_id))
+    return Match(image_id=first, score=1.0, posts=tuple(posts), evidence=Evidence(by="file"))
 
 
 async def _get_query_fingerprint(event: SearchEmbedded, deps: Deps) -> bytes | None:
@@ -92,32 +116,57 @@ async def _get_query_fingerprint(event: SearchEmbedded, deps: Deps) -> bytes | N
         return None
 
 
-async def _group_into_pieces(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) -> list[Match]:
+async def _group_into_pieces(matches: Sequence[Match], event: SearchEmbedded, deps: Deps, same_file: Match | None) -> list[Match]:
     """Group matches into pieces, best first. A match that is verified in another place of the query is a piece of its own."""
-    pieces, seen = list[Match](), set[str]()
+    pieces, seen = _begin_pieces(None if same_file is None else await _add_verified_posts(same_file, matches, event, deps))
     for match in matches:
+        if len(pieces) == event.question.top:
+            break
         if match.image_id in seen:
             continue
-        same = [other.image_id for other in matches if other is not match and is_same_piece(match, other)]
-        others = {match.image_id, *(other.image_id for other in matches if is_another_piece(match, other))} - {*same}
-        alike = [*await _find_first_post(match, event, deps), *await _find_similar_posts(match, event, deps)]
-        posts = dict.fromkeys([*same, *(post for post in alike if post not in others)])
+        posts = await _find_posts(match, matches, event, deps)
         kept = [post for post in posts if post not in seen][:MAX_POSTS]
         pieces.append(match.model_copy(update={"posts": tuple(kept)}))
         seen.update(posts, [match.image_id])
-        if len(pieces) == event.question.top:
-            break
     return pieces
 
 
-async def _find_pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Match]:
-    """Find the nearest pieces, best first.
+def _begin_pieces(first: Match | None) -> tuple[list[Match], set[str]]:
+    """Begin the list of pieces, and the set of the images that are in one of them."""
+    if first is None:
+        return [], set()
+    return [first.model_copy(update={"posts": first.posts[:MAX_POSTS]})], {first.image_id, *first.posts}
+
+
+async def _add_verified_posts(same_file: Match, matches: Sequence[Match], event: SearchEmbedded, deps: Deps) -> Match:
+    """Add the posts of the piece whose file is another one, if the comparison verified the piece, too.
+
+    It does not verify blank pictures: they all look alike, and are not one piece.
+    """
+    known = [same_file.image_id, *same_file.posts]
+    verified = next((match for match in matches if match.image_id in known and is_verified(match)), None)
+    if verified is None:
+        return same_file
+    posts = dict.fromkeys([*known[1:], *await _find_posts(verified, matches, event, deps)])
+    return same_file.model_copy(update={"posts": tuple(post for post in posts if post != same_file.image_id)})
+
+
+async def _find_posts(match: Match, matches: Sequence[Match], event: SearchEmbedded, deps: Deps) -> list[str]:
+    """Find the other posts of a match's piece: among the matches, by its link to the first post, and by its vector."""
+    same = [other.image_id for other in matches if other is not match and is_same_piece(match, other)]
+    others = {match.image_id, *(other.image_id for other in matches if is_another_piece(match, other))} - {*same}
+    alike = [*await _find_first_post(match, event, deps), *await _find_similar_posts(match, event, deps)]
+    return list(dict.fromkeys([*same, *(post for post in alike if post not in others)]))
+
+
+async def _find_pieces_by_vector(event: SearchEmbedded, deps: Deps, same_file: Match | None) -> list[Match]:
+    """Find the nearest pieces, best first, behind the piece with the query's file.
 
     Each neighbour that is not a post of an earlier piece is the best post of a new piece.
     """
-    question, pieces, seen = event.question, list[Match](), set[str]()
+    question, (pieces, seen) = event.question, _begin_pieces(same_file)
     wanted = NEIGHBOURS_PER_PIECE * question.top
-    while True:
+    while len(pieces) < question.top:
         neighbours = await deps.vectors.search(
             event.guild_id, event.generation, event.vector, top=wanted, channels=question.readable_channels
         )
@@ -135,6 +184,7 @@ async def _find_pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Matc
             return pieces
         seen.update(match.image_id for match in unseen)
         wanted = min(4 * wanted, MAX_NEIGHBOURS)
+    return pieces
 
 
 async def _find_similar_posts(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:

@@ -126,12 +126,17 @@ async def _get_blob(blob: str, archive: BlobStore) -> bytes | None:
         return None
 
 
+def parse_post_time(document: Document) -> datetime:
+    """Return when the image of a catalogue document was posted."""
+    return datetime.fromisoformat(document["metadata"]["upload_timestamp"])
+
+
 def passes_filters(document: Document, filters: Filters) -> bool:
     """Whether a post has the author and time that the filters ask for."""
     metadata = document.get("metadata")
     if metadata is None:
         return False
-    posted_at = datetime.fromisoformat(metadata["upload_timestamp"])
+    posted_at = parse_post_time(document)
     return (
         filters.author_id in (None, metadata["user_id"])
         and (filters.after is None or posted_at >= filters.after)

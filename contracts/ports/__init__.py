@@ -26,7 +26,16 @@ from contracts.ports.log import (
     build_known_images,
     is_hidden_by,
 )
-from contracts.ports.storage import Catalogue, CatalogueEntry, CatalogueRecord, Document, Neighbour, VectorSearch, is_hidden
+from contracts.ports.storage import (
+    Catalogue,
+    CatalogueEntry,
+    CatalogueRecord,
+    Document,
+    Neighbour,
+    VectorSearch,
+    is_hidden,
+    is_spoiler,
+)
 from contracts.ports.vision import (
     BlobStore,
     Candidate,
@@ -84,4 +93,5 @@ __all__ = [
     "build_known_images",
     "is_hidden",
     "is_hidden_by",
+    "is_spoiler",
 ]

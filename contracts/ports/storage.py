@@ -12,8 +12,8 @@ class CatalogueEntry:
     """The catalogue document of an image, without its vectors.
 
     `document` has `discord_message_id`, `message_link`, `image_url`, `metadata` and, depending on how far the image was processed,
-    `media` (blobs and real dimensions) or `rejection` (stage, code, reason). If the image was ever hidden or changed into a
-    spoiler, `visibility` has the turn, whether it is `hidden` now, and whether it is shown as a `spoiler`.
+    `original` (blob and size), `media` (blobs and real dimensions) or `rejection` (stage, code, reason). If the image was ever
+    hidden or changed into a spoiler, `visibility` has the turn, whether it is `hidden` now, and whether it is shown as a `spoiler`.
     """
 
     image_id: str
@@ -23,6 +23,12 @@ class CatalogueEntry:
 def is_hidden(document: Document) -> bool:
     """Whether the image's message does not show it now, so that nobody may find it."""
     return bool(document.get("visibility", {}).get("hidden"))
+
+
+def is_spoiler(document: Document) -> bool:
+    """Whether the post covers the image until the reader asks for it: as it is shown now, else as it was posted."""
+    shown = document.get("visibility", {}).get("spoiler")
+    return bool(document.get("metadata", {}).get("spoiler", False) if shown is None else shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,10 @@ class Catalogue(Protocol):
 
         Removed ones are left out, and hidden ones too unless they are asked for: whoever shows an image never asks for them.
         """
+        ...
+
+    async def find_file(self, guild_id: str, blob: str) -> dict[str, CatalogueEntry]:
+        """Return the guild's images whose original file has this SHA-256, by image id. Hidden and removed ones are left out."""
         ...
 
     def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:

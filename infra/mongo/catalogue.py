@@ -191,6 +191,11 @@ class MongoCatalogue:
             documents = await self._images.find({"_id": {"$in": list(image_ids)}}, _WITHOUT_VECTORS).to_list(None)
         return {document["_id"]: _entry(document) for document in documents if with_hidden or not is_hidden(document)}
 
+    async def find_file(self, guild_id: str, blob: str) -> dict[str, CatalogueEntry]:
+        with translate_outages("catalogue"):
+            documents = await self._images.find({"original.blob": blob} | _of_guild(guild_id), _WITHOUT_VECTORS).to_list(None)
+        return {document["_id"]: _entry(document) for document in documents if not is_hidden(document)}
+
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         last = ""
         while documents := await read_page(self._images, last, _of_guild(guild_id), _WITHOUT_VECTORS):

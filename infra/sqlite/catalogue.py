@@ -39,6 +39,8 @@ _SET = "INSERT INTO {images} (image_id, document) VALUES (?, ?) ON CONFLICT DO U
 _MAKE = "INSERT INTO {images} (image_id, document) VALUES (?, '{{}}') ON CONFLICT DO NOTHING"
 _ERASE = ("DELETE FROM {images} WHERE image_id = ?", "DELETE FROM {embeddings} WHERE image_id = ?")
 _BURY = "INSERT INTO {tombstones} VALUES (?) ON CONFLICT DO NOTHING"
+_OF_FILE = "SELECT image_id, document FROM {images} WHERE original = ? AND +guild_id = ?"
+"""A file is in few documents, a guild in many: the plus keeps SQLite from using the index of guilds."""
 _USES = "SELECT 1 FROM {images} WHERE original = ?1 OR pixels = ?1 OR thumbnail = ?1 OR fingerprint = ?1 LIMIT 1"
 
 
@@ -138,6 +140,10 @@ class SqliteCatalogue:
         query = "SELECT image_id, document FROM {images} WHERE image_id IN (SELECT value FROM json_each(?))"
         found = (_entry(image_id, document) for image_id, document in await self._rows(query, wanted))
         return {entry.image_id: entry for entry in found if with_hidden or not is_hidden(entry.document)}
+
+    async def find_file(self, guild_id: str, blob: str) -> dict[str, CatalogueEntry]:
+        found = [_entry(image_id, document) for image_id, document in await self._rows(_OF_FILE, blob, guild_id)]
+        return {entry.image_id: entry for entry in found if not is_hidden(entry.document)}
 
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         of_guild, parameters = ("", ()) if guild_id is None else ("guild_id = ? AND", (guild_id,))

@@ -18,7 +18,7 @@ from contracts.errors import MapSeekError, Unavailable
 from infra.mongo.catalogue import MongoCatalogue, open_mongo_catalogue
 from infra.mongo.vectors import open_atlas_search
 from infra.sqlite import schema
-from infra.sqlite.catalogue import _USES, SqliteCatalogue, open_sqlite_catalogue
+from infra.sqlite.catalogue import _OF_FILE, _USES, SqliteCatalogue, open_sqlite_catalogue
 from tests.support.catalogue import MEDIA, POST, VECTOR, CatalogueSuite, Outage
 from tests.support.mongo_server import MongoDouble, MongoServer, announce_server, drop_database, run_mongo_server
 
@@ -204,6 +204,8 @@ class TestSqlite(CatalogueSuite):
             for column in ("original", "pixels", "thumbnail", "fingerprint"):
                 assert any(f"images_by_{column}" in step for step in steps), steps
             assert not any(step.startswith("SCAN") for step in steps), steps
+            [[*_, step]] = await catalogue._rows(f"EXPLAIN QUERY PLAN {_OF_FILE}", "a" * 64, "7")
+            assert "images_by_original" in step
             replacement = await catalogue.create_replacement()
             await catalogue.replace_with(replacement)
             await replacement.close()

@@ -255,6 +255,37 @@ class CatalogueSuite:
         assert not await catalogue.uses("0" * 64)
         assert await catalogue.uses("1" * 64)
 
+    async def test_a_file_is_found_by_its_digest_in_one_guild(self, catalogue: Catalogue, other: Catalogue) -> None:
+        blob, another = "0" * 64, "1" * 64
+        for image, guild, file in (("1", "7", blob), ("2", "7", blob), ("3", "8", blob), ("4", "7", another)):
+            await catalogue.merge(image, post_in(guild) | {"original": {"blob": file, "size": 9}})
+            await catalogue.put_vector(image, "g1", VECTOR)
+        await catalogue.merge("5", {"original": {"blob": blob, "size": 9}})
+        await catalogue.merge("6", post_in("7") | {"media": {"pixels": blob, "thumbnail": blob}, "fingerprint": {"blob": blob}})
+        for each in (catalogue, other):
+            found = await each.find_file("7", blob)
+            assert {image: entry.document for image, entry in found.items()} == {
+                image: post_in("7") | {"original": {"blob": blob, "size": 9}} for image in ("1", "2")
+            }
+            assert all(entry.image_id == image for image, entry in found.items())
+            assert await each.find_file("9", blob) == {}
+            assert [*await each.find_file("7", another)] == ["4"]
+        await other.remove("1")
+        await other.merge("2", {"original": {"blob": another, "size": 9}})
+        assert await catalogue.find_file("7", blob) == {}
+        assert {*await catalogue.find_file("7", another)} == {"2", "4"}
+        await catalogue.merge("4", {"visibility": {"turn": 1, "hidden": True, "spoiler": False}})
+        assert {*await catalogue.find_file("7", another)} == {"2"}
+
+    async def test_a_file_is_found_in_the_catalogue_that_replaced_another(self, catalogue: Catalogue) -> None:
+        await catalogue.merge("1", POST | {"original": {"blob": "0" * 64, "size": 9}})
+        beside = await catalogue.create_replacement()
+        await beside.merge("2", POST | {"original": {"blob": "0" * 64, "size": 9}})
+        assert [*await beside.find_file("7", "0" * 64)] == ["2"]
+        await catalogue.replace_with(beside)
+        await beside.close()
+        assert [*await catalogue.find_file("7", "0" * 64)] == ["2"]
+
     async def test_no_images_are_no_entries(self, catalogue: Catalogue) -> None:
         await catalogue.merge("1", POST)
         assert await catalogue.entries([]) == {}

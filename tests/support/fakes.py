@@ -374,6 +374,11 @@ class MemoryCatalogue:
         found = (CatalogueEntry(each, self.documents[each]) for each in image_ids if each in self.documents)
         return {entry.image_id: entry for entry in found if with_hidden or not is_hidden(entry.document)}
 
+    async def find_file(self, guild_id: str, blob: str) -> dict[str, CatalogueEntry]:
+        self._reach()
+        found = {each for each, document in self.documents.items() if document.get("original", {}).get("blob") == blob}
+        return await self.entries([each for each in found if self._guild_of(each) == guild_id])
+
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         self._reach()
         for image_id in sorted(self.documents):

@@ -5,7 +5,7 @@ import pytest
 
 from contracts.envelope import Origin
 from contracts.errors import BlobMissing, Retry
-from contracts.events import Calibration, Evidence, ImageEmbedded, ImageFingerprinted, ImageReposted, Quad
+from contracts.events import Calibration, Evidence, ImageDownloaded, ImageEmbedded, ImageFingerprinted, ImageReposted, Quad
 from contracts.ports import PrintComparison
 from infra.vectors.index import EmbeddedIndex
 from stages.link import FIRST_CANDIDATES, MIN_DISTINCTIVE_FEATURES, STAGE, Deps, handle
@@ -42,6 +42,7 @@ class Guild:
         degrees: float = 90,
         message_id: str | None = None,
         guild: str = "7",
+        file: str | None = None,
     ) -> None:
         """Archive an image, with the probability that it shows the same piece as the image that is linked later."""
         self.degrees[image_id] = degrees
@@ -52,10 +53,14 @@ class Guild:
             self.comparing.results[image_id.encode()] = PrintComparison(probability, evidence or Evidence(by="points"))
         self.catalogue.documents[image_id] = {
             "discord_message_id": message_id or f"m{image_id}",
-            "metadata": {"upload_timestamp": f"2026-01-{day:02}T12:00:00+00:00"},
+            "metadata": {"guild_id": guild, "upload_timestamp": f"2026-01-{day:02}T12:00:00+00:00"},
         }
+        if file is not None:
+            self.catalogue.documents[image_id]["original"] = {"blob": file, "size": 9}
+            downloaded = ImageDownloaded(guild_id=guild, channel_id="80", image_id=image_id, blob=file, size=9)
+            await self.journal.record(downloaded, Origin("message-1"))
 
-    async def link(self, image_id: str, generation: str = "g1", features: int = 400) -> list[ImageReposted]:
+    async def link(self, image_id: str, generation: str = "g1", features: int = 400, quality: int = 100) -> list[ImageReposted]:
         """Handle the vector while there is no fingerprint yet, then the fingerprint, and return the resulting reposts."""
         image = {"guild_id": "7", "channel_id": "80", "thread_of": "8", "image_id": image_id, "generation": generation}
         embedded = ImageEmbedded(**image, vector=direction(self.degrees.get(image_id, 90)))
@@ -63,7 +68,8 @@ class Guild:
         if not await self.journal.holds(ImageFingerprinted, *embedded.key):
             assert await handle(embedded, self.deps) == ()
         blob = await self.blobs.put(image_id.encode())
-        fingerprinted = ImageFingerprinted(**image, method="f1", fingerprint=blob, hash="0" * 64, quality=100, features=features)
+        known_by = {"hash": "0" * 64, "quality": quality, "features": features}
+        fingerprinted = ImageFingerprinted(**image, method="f1", fingerprint=blob, **known_by)
         facts = await handle(fingerprinted, self.deps)
         await self.journal.record(fingerprinted, Origin("message-1"))
         return [fact for fact in facts if isinstance(fact, ImageReposted)]
@@ -260,3 +266,21 @@ async def test_only_the_generation_that_linked_an_image_links_it_again(guild: Gu
 def test_the_declaration_of_the_stage() -> None:
     assert STAGE.by_generation == (ImageFingerprinted, ImageEmbedded)
     assert (STAGE.name, STAGE.consumes, STAGE.emits) == ("link", (ImageFingerprinted, ImageEmbedded), (ImageReposted,))
+
+
+async def test_the_very_same_file_is_the_same_piece_whatever_it_shows(guild: Guild) -> None:
+    await guild.post("10", 0.0, Evidence(by="vector"), day=1, degrees=0)
+    await guild.post("11", 0.0, Evidence(by="vector"), day=3, degrees=0, file="f" * 64)
+    await guild.post("12", 0.0, Evidence(by="vector"), day=2, degrees=0, file="f" * 64)
+    await guild.post("13", 0.0, Evidence(by="vector"), day=1, degrees=0, file="e" * 64)
+    await guild.post("14", 0.0, Evidence(by="vector"), day=1, degrees=0, file="f" * 64, guild="8")
+    await guild.post("20", day=4, degrees=0, file="f" * 64)
+    (fact,) = await guild.link("20", features=0, quality=0)
+    assert (fact.same_as, fact.score) == ("12", 1.0)
+
+
+async def test_blank_pictures_are_not_one_piece(guild: Guild) -> None:
+    await guild.post("10", 0.0, Evidence(by="vector"), day=1, degrees=0)
+    await guild.post("20", day=2, degrees=0, file="f" * 64)
+    assert await guild.link("20", features=0, quality=0) == []
+    assert [fact.same_as for fact in await guild.link("20", features=0, quality=1)] == ["10"]

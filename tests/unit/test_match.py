@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from contracts.events import By, Calibration, Filters, LocalReply, Match, Person, Question, SearchEmbedded, SearchMatched
+from contracts.events import By, Calibration, Evidence, Filters, LocalReply, Match, Person, Question, SearchEmbedded, SearchMatched
 from contracts.ports import Neighbour, VectorSearch
 from infra.vectors.index import EmbeddedIndex
 from stages.match import MAX_POSTS, STAGE, Deps, handle, judge_similarity, select_possible
@@ -259,3 +259,24 @@ async def test_words_find_pieces_but_never_prove_a_match() -> None:
 
 def test_the_declaration_of_the_stage() -> None:
     assert (STAGE.name, STAGE.consumes, STAGE.emits) == ("match", (SearchEmbedded,), (SearchMatched,))
+
+
+@pytest.mark.parametrize("top", [1, 3])
+async def test_the_very_same_file_comes_first_in_a_generation_without_fingerprints(top: int) -> None:
+    catalogue, file = MemoryCatalogue(), "f" * 64
+    for image_id, moment in (
+        ("10", "2026-01-02T12:00:00+00:00"),
+        ("9", "2026-01-02T12:00:00+00:00"),
+        ("30", "2026-01-01T12:00:00Z"),
+    ):
+        metadata = {"guild_id": "7", "channel_id": "1", "user_id": "5", "upload_timestamp": moment}
+        await catalogue.merge(image_id, {"metadata": metadata, "original": {"blob": file, "size": 9}})
+    index = index_by_degrees(("10", 0), ("40", 0), ("41", 1), ("50", 60))
+    fact = await matched_in(index, embedded(top=top).model_copy(update={"file": file, "spoiler": True}), catalogue)
+    assert pieces(fact) == [("30", "9", "10"), ("40", "41")][:top]
+    assert (fact.verdict, fact.matches[0].score, fact.matches[0].evidence, fact.spoiler) == (
+        "match",
+        1.0,
+        Evidence(by="file"),
+        True,
+    )

@@ -13,6 +13,7 @@ LARGER = Panel(row=1, column=2, rows=3, columns=4, height=2, width=2)
 @pytest.mark.parametrize(
     ("evidence", "reason"),
     [
+        (Evidence(by="file"), "The very same file."),
         (Evidence(by="hash", agreement=0.998), "Exact copy."),
         (Evidence(by="hash", agreement=0.8), "Copy of the same picture."),
         (Evidence(by="hash", agreement=0.998, turn=90), "Same picture, turned by 90 degrees."),
@@ -42,7 +43,7 @@ def test_the_reason_names_the_evidence(evidence: Evidence, reason: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("by", ["hash", "points", "overlay", "vector"])
+@pytest.mark.parametrize("by", ["file", "hash", "points", "overlay", "vector"])
 def test_the_reason_is_whole_sentences_in_every_language(language: str, by: str) -> None:
     reasons = {
         format_reason(
@@ -51,7 +52,7 @@ def test_the_reason_is_whole_sentences_in_every_language(language: str, by: str)
         for turn in (0, 90)
         for mirrored in (False, True)
     }
-    assert len(reasons) == (1 if by == "vector" else 4)
+    assert len(reasons) == (1 if by in ("file", "vector") else 4)
     assert all(sentence.endswith(".") and "  " not in sentence and " ," not in sentence for sentence in reasons)
 
 

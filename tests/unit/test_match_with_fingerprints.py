@@ -9,11 +9,12 @@ import pytest
 from contracts.events import Evidence, Filters, Quad, SearchMatched
 from contracts.ports import Neighbour, PrintComparison
 from infra.vectors.index import EmbeddedIndex
-from stages.match import Deps, handle
+from stages.match import MAX_POSTS, Deps, handle
 from stages.matching import MAX_BY_COLOURS, MAX_BY_FEATURES, MAX_BY_VECTOR, ArchiveFingerprints, fuse_neighbours
 from tests.support.fakes import FixedComparer, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.unit.test_match import embedded, in_direction
 
+FILE, ANOTHER_FILE = "f" * 64, "e" * 64
 LEFT: Quad = (0, 0, 0.5, 0, 0.5, 1, 0, 1)
 RIGHT: Quad = (0.5, 0, 1, 0, 1, 1, 0.5, 1)
 
@@ -36,6 +37,8 @@ class Guild:
         data: str | None = None,
         channel: str = "1",
         repost_of: str | None = None,
+        file: str | None = None,
+        day: int = 1,
         **evidence: Any,
     ) -> None:
         """Archive an image that is so many degrees from the query. Without a probability its fingerprint is unreadable."""
@@ -46,17 +49,21 @@ class Guild:
             self.features.shared.append(image_id)
         if probability is not None:
             self.comparing.results[content] = PrintComparison(probability, Evidence.model_validate({"by": "points"} | evidence))
-        metadata = {"user_id": "5", "guild_id": "7", "channel_id": channel, "upload_timestamp": "2026-01-01T12:00:00+00:00"}
+        moment = f"2026-01-{day:02}T12:00:00+00:00"
+        metadata = {"user_id": "5", "guild_id": "7", "channel_id": channel, "upload_timestamp": moment}
         document = {"metadata": metadata} | ({"repost_of": {"image_id": repost_of}} if repost_of else {})
-        await self.catalogue.merge(image_id, document)
+        await self.catalogue.merge(image_id, document | ({"original": {"blob": file, "size": 9}} if file else {}))
 
-    async def ask(self, *, views: tuple[float, ...] = (), fingerprint: bool = True, **more: Any) -> SearchMatched:
+    async def ask(
+        self, *, views: tuple[float, ...] = (), fingerprint: bool = True, file: str | None = None, **more: Any
+    ) -> SearchMatched:
         asked = await self.questions.put(b"question")
         event = embedded(**more).model_copy(
             update={
                 "fingerprint": asked if fingerprint else hashlib.sha256(b"lost").hexdigest(),
                 "method": "f1",
                 "views": tuple(in_direction(degrees) for degrees in views),
+                "file": file,
             }
         )
         prints = ArchiveFingerprints(self.features, self.comparing, self.archive)
@@ -198,3 +205,52 @@ async def test_known_cosines_are_passed_to_the_comparison(guild: Guild) -> None:
 def test_neighbours_of_several_vectors_take_turns() -> None:
     lists = [[Neighbour("a", 0.9), Neighbour("b", 0.8), Neighbour("d", 0.7)], [Neighbour("c", 0.5), Neighbour("a", 0.95)]]
     assert list(fuse_neighbours(lists).items()) == [("a", 0.95), ("c", 0.5), ("b", 0.8), ("d", 0.7)]
+
+
+async def test_the_very_same_file_comes_first_and_is_one_piece(guild: Guild) -> None:
+    await guild.post("a", 0.99, by="hash", day=1)
+    await guild.post("later", file=FILE, shared=False, degrees=120, day=3)
+    await guild.post("first", file=FILE, shared=False, degrees=150, day=2)
+    fact = await guild.ask(file=FILE)
+    assert (fact.verdict, piece_ids(fact)) == ("match", [("first", "later"), ("a",)])
+    assert (fact.matches[0].score, fact.matches[0].evidence) == (1.0, Evidence(by="file"))
+    assert piece_ids(await guild.ask(file=ANOTHER_FILE)) == [("a",)]
+
+
+@pytest.mark.parametrize("fingerprint", [True, False])
+async def test_blank_pictures_are_one_piece_only_if_they_are_one_file(guild: Guild, fingerprint: bool) -> None:
+    for image_id, file in (("1", ANOTHER_FILE), ("2", FILE), ("3", None), ("4", FILE)):
+        await guild.post(image_id, 0.0, by="vector", file=file, degrees=0)
+    fact = await guild.ask(file=FILE, fingerprint=fingerprint)
+    assert piece_ids(fact)[0] == ("2", "4")
+    assert not {"2", "4"} & {post for piece in piece_ids(fact)[1:] for post in piece}
+
+
+async def test_the_same_file_brings_the_verified_posts_of_its_piece(guild: Guild) -> None:
+    await guild.post("copy", 0.99, by="hash", degrees=50, day=1)
+    await guild.post("file", 0.98, by="hash", file=FILE, degrees=0, repost_of="first", day=3)
+    await guild.post("file-again", 0.98, by="hash", file=FILE, degrees=0, day=4)
+    await guild.post("first", shared=False, degrees=90, day=2)
+    await guild.post("alike", shared=False, degrees=-20, day=2)
+    await guild.post("other", 0.5, degrees=100)
+    assert piece_ids(await guild.ask(file=FILE)) == [("file", "file-again", "copy", "first", "alike"), ("other",)]
+
+
+async def test_filters_channels_and_the_number_of_pieces_apply_to_the_same_file(guild: Guild) -> None:
+    for image_id, channel in (("10", "1"), ("11", "2")):
+        await guild.post(image_id, file=FILE, shared=False, channel=channel)
+    await guild.post("12", 0.95)
+    assert piece_ids(await guild.ask(file=FILE, channels=("1",), top=1)) == [("10",)]
+    assert piece_ids(await guild.ask(file=FILE, channels=("2",))) == [("11",)]
+    assert piece_ids(await guild.ask(file=FILE, channels=())) == []
+    assert piece_ids(await guild.ask(file=FILE, filters=Filters(author_id="6"))) == []
+    assert piece_ids(await guild.ask(file=FILE, guild="8")) == []
+    await guild.catalogue.merge("13", {"original": {"blob": FILE, "size": 9}})
+    assert piece_ids(await guild.ask(file=FILE)) == [("10", "11"), ("12",)]
+
+
+async def test_a_file_that_was_posted_very_often_has_some_of_its_posts(guild: Guild) -> None:
+    for number in range(MAX_POSTS + 30):
+        await guild.post(f"{number:03}", 0.0, by="vector", file=FILE, degrees=0)
+    (piece,) = piece_ids(await guild.ask(file=FILE, fingerprint=False))
+    assert (piece[0], len(piece)) == ("000", MAX_POSTS + 1)

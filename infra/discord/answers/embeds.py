@@ -47,8 +47,8 @@ EXPLANATION_FILENAME = "why.png"
 
 def format_reason(locale: str, evidence: Evidence) -> str:
     """Return why a match was found: `Same picture, seen at an angle: 143 matching points. Shows row 2, column 3 of 4x3 maps.`"""
-    if evidence.by == "vector":
-        return localize(locale, "reasons-vector")
+    if evidence.by in ("file", "vector"):
+        return localize(locale, f"reasons-{evidence.by}")
     sentences = [_match_sentence(locale, evidence)]
     if evidence.panel is not None:
         sentences.append(_panel_sentence(locale, evidence.panel))

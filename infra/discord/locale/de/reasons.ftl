@@ -1,4 +1,5 @@
 # Warum etwas gefunden wurde.
+reasons-file = Genau dieselbe Datei.
 reasons-copy = { $exact ->
     [yes] Genaue Kopie.
    *[no] Kopie desselben Bildes.

@@ -1,4 +1,5 @@
 # Why something was found.
+reasons-file = The very same file.
 reasons-copy = { $exact ->
     [yes] Exact copy.
    *[no] Copy of the same picture.
