@@ -155,6 +155,7 @@ async def test_find_prints_the_message_link(pictures: Path) -> None:
     assert shown.code == 0
     assert ": match " in shown.out
     assert (pictures / "piece-03.png").as_uri() in shown.out
+    assert "match: The very same file." in shown.out
 
 
 @module_loop
