@@ -59,15 +59,31 @@ async def report_errors(interaction: AnyInteraction) -> AsyncIterator[None]:
 
 
 async def report_error(interaction: AnyInteraction, error: BaseException) -> None:
-    """Log an error and tell the asker one sentence, whether or not they were answered already. Raises no error of Discord."""
+    """Log an error and tell the asker one sentence, whether or not they were answered already. Raises no error of Discord.
+
+    Nobody can be told if the answer came too late: Discord takes no other one.
+    """
     cause = error.original if isinstance(error, commands.CommandInvokeError) else error
     reference = interaction_reference(interaction)
+    if is_too_late(cause):
+        _log_late_answer(cause, reference)
+        return
     _log(cause, reference)
     try:
         with own_webhook_adapter():
             await _reply(interaction, format_error(cause, str(interaction.locale), reference))
-    except (disnake.HTTPException, disnake.InteractionResponded, aiohttp.ClientError, TimeoutError, OSError) as reply_error:
-        log.warning("error_reply_failed", correlation_id=reference, error=str(reply_error))
+    except (disnake.HTTPException, disnake.InteractionException, aiohttp.ClientError, TimeoutError, OSError) as reply_error:
+        if is_too_late(reply_error):
+            _log_late_answer(reply_error, reference)
+        else:
+            log.warning("error_reply_failed", correlation_id=reference, error=str(reply_error))
+
+
+def is_too_late(cause: BaseException) -> bool:
+    """Whether Discord no longer takes an answer to the interaction. For the first one, disnake has an error of its own."""
+    if isinstance(cause, disnake.HTTPException):
+        return cause.code in (UNKNOWN_INTERACTION, ALREADY_ACKNOWLEDGED, INVALID_WEBHOOK_TOKEN)
+    return isinstance(cause, disnake.InteractionTimedOut)
 
 
 def format_error(cause: BaseException, locale: str, reference: str) -> str:
@@ -93,17 +109,16 @@ def format_error(cause: BaseException, locale: str, reference: str) -> str:
             return localize(locale, "failures-broken", reference=reference)
 
 
+def _log_late_answer(error: BaseException, reference: str) -> None:
+    # disnake's own sentence is several lines of advice; what Discord said is its cause.
+    log.warning("interaction_answered_too_late", correlation_id=reference, error=str(error.__cause__ or error))
+
+
 def _log(cause: BaseException, reference: str) -> None:
     if isinstance(cause, MapSeekError | commands.CheckFailure | commands.UserInputError):
         log.info("interaction_refused", correlation_id=reference, reason=str(cause))
     elif isinstance(cause, Unavailable):
         log.warning("interaction_log_unreachable", correlation_id=reference, error=str(cause))
-    elif isinstance(cause, disnake.HTTPException) and cause.code in (
-        UNKNOWN_INTERACTION,
-        ALREADY_ACKNOWLEDGED,
-        INVALID_WEBHOOK_TOKEN,
-    ):
-        log.warning("interaction_answered_too_late", correlation_id=reference, error=str(cause))
     else:
         log.error("interaction_failed", correlation_id=reference, exc_info=cause)
 

@@ -26,10 +26,14 @@ class Fault(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A response with another status. `retry_after` (seconds) belongs to 429: it is in a header and, for REST, in the body too."""
+    """A response with another status. `retry_after` (seconds) belongs to 429: it is in a header and, for REST, in the body too.
+
+    `code` is Discord's own error code, in the body of a REST response.
+    """
 
     status: int
     retry_after: float | None = None
+    code: int = 0
 
     async def answer(self, request: web.Request, _: Handler) -> web.StreamResponse:
         headers = {"Via": "1.1 simulator"}
@@ -37,7 +41,7 @@ class Status:
             headers["Retry-After"] = f"{self.retry_after:g}"
         if not request.path.startswith("/api/"):
             return web.Response(status=self.status, headers=headers, text=f"fault injected: {self.status}")
-        body: dict[str, object] = {"message": f"{self.status}: fault injected", "code": 0}
+        body: dict[str, object] = {"message": f"{self.status}: fault injected", "code": self.code}
         if self.status == 429:
             body = {"message": "You are being rate limited.", "retry_after": self.retry_after or 0.0, "global": False}
         headers["Content-Type"] = "application/json"
