@@ -43,7 +43,7 @@ def build_page(
 
     The verdict on the whole search is that of the best piece that is left.
     """
-    answer = replace(build_empty_page(event.search_id, viewer, "none"), trained=event.trained, by=event.by)
+    answer = replace(build_empty_page(event.search_id, viewer, "none"), trained=event.trained, by=event.by, spoiler=event.spoiler)
     shown = list_visible_pieces(event, documents, viewer.readable_channels)
     if not shown:
         return answer

@@ -67,7 +67,7 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
             return ()
         raise Retry(f"the fingerprint {fingerprinted.fingerprint} is not in the blob store") from None
     scores = await find_same_piece(embedded, fingerprinted, own_fingerprint, deps)
-    scores |= dict.fromkeys(await find_same_file(event, deps), 1.0)
+    scores |= dict.fromkeys(await list_posts_of_file(event, deps), 1.0)
     if not scores:
         return ()
     entries = await deps.catalogue.entries([event.image_id], with_hidden=True) | await deps.catalogue.entries(scores)
@@ -85,7 +85,7 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
     return (ImageReposted(**event.identity, generation=event.generation, same_as=first, score=scores[first]),)
 
 
-async def find_same_file(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> list[str]:
+async def list_posts_of_file(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> list[str]:
     """Find the other images whose file has the same SHA-256, in any channel."""
     own = await deps.journal.fetch(ImageDownloaded, event.guild_id, event.image_id)
     found = {} if own is None else await deps.catalogue.find_file(event.guild_id, own.blob)

@@ -46,7 +46,7 @@ class AnswerPage:
     `verdict` is about the whole search, `piece_verdict` about the piece on this page. `piece` is number `number` (from 0) of
     `pieces`; None if nothing was found, or nothing that the asker may see. With `view` "posts", the page is number `page` of the
     list of the piece's posts. With `view` "why", it explains why the best post was found; `explanation` is a PNG picture of that,
-    None if the pictures are gone. `problem` is set if the search was rejected.
+    None if the pictures are gone. `problem` is set if the search was rejected. `spoiler`: the query's picture is never shown open.
     """
 
     search_id: str
@@ -63,6 +63,7 @@ class AnswerPage:
     page: int = 0
     explanation: bytes | None = None
     problem: SearchRejected | None = None
+    spoiler: bool = False
 
 
 class AnswerSender(Protocol):

@@ -13,12 +13,23 @@ from typing import Any, Literal
 
 from babel.dates import format_date, format_datetime, format_timedelta
 
+from infra.discord.answers.embeds import SPOILER_PREFIX
 from infra.sandbox.simulator.client import VisibleAnswer
 from infra.sandbox.simulator.model import Message
 from pipeline.cli.paths import to_data_uri
 
 BUTTON_CLASSES = {1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "secondary"}
 """Discord's button style -> class in the style sheet."""
+
+SPOILER_CSS = """
+.attached { display: block; max-width: min(100%, 400px); max-height: 300px; border-radius: 4px; margin-top: 5px; }
+.spoiler { position: relative; display: table; overflow: hidden; border-radius: 4px; margin-top: 5px; cursor: pointer; }
+.spoiler .attached { filter: blur(32px); min-width: 120px; min-height: 60px; margin: 0; }
+.spoiler b { position: absolute; inset: 0; margin: auto; width: fit-content; height: fit-content; padding: 5px 12px;
+  border-radius: 16px; background: #000b; color: #fff; font-size: 14px; }
+.spoiler :checked ~ .attached { filter: none; } .spoiler :checked ~ b { display: none; }
+"""
+"""How attached pictures and spoilers are shown. Each page with messages has it in its style sheet."""
 
 LINK_ARROW = (
     '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round">'
@@ -41,7 +52,27 @@ def render_message(seen: VisibleAnswer | Message, reader: Reader) -> str:
     attached = seen.attachments if isinstance(seen, VisibleAnswer) else [(each.filename, each.data) for each in seen.attachments]
     files = {name: to_data_uri(data, name.rpartition(".")[2]) for name, data in attached}
     text = f"<div>{render_markdown(seen.content, reader)}</div>" if seen.content else ""
+    text += "".join(_render_attached(name, data) for name, data in files.items() if name not in _list_embedded(seen.embeds))
     return text + "".join(_render_embed(embed, files, reader) for embed in seen.embeds) + _render_rows(seen.components)
+
+
+def _list_embedded(embeds: Sequence[Mapping[str, Any]]) -> set[str]:
+    """List the names of the files that embeds show."""
+    return {_shown_file(embed.get(part)) for embed in embeds for part in ("image", "thumbnail")}
+
+
+def _shown_file(shown: Mapping[str, Any] | None) -> str:
+    return str((shown or {}).get("url", "")).split("?")[0].rpartition("/")[2]
+
+
+def _render_attached(name: str, picture: str) -> str:
+    """Render a picture that no embed shows. A spoiler is blurred under a cover until the reader clicks on it."""
+    if not name.startswith(SPOILER_PREFIX):
+        return f'<img class="attached" alt="the attached picture" src="{picture}">'
+    return (
+        '<label class="spoiler"><input type="checkbox" hidden>'
+        f'<img class="attached" alt="a covered picture" src="{picture}"><b>SPOILER</b></label>'
+    )
 
 
 def _render_embed(embed: Mapping[str, Any], files: Mapping[str, str], reader: Reader) -> str:
@@ -68,7 +99,7 @@ def _render_field(field: Mapping[str, Any], reader: Reader) -> str:
 
 
 def _render_picture(shown: Mapping[str, Any] | None, files: Mapping[str, str], kind: str) -> str:
-    name = str((shown or {}).get("url", "")).split("?")[0].rpartition("/")[2]
+    name = _shown_file(shown)
     return f'<img class="{kind}" alt="the archived picture" src="{files[name]}">' if name in files else ""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from pipeline.cli.paths import to_data_uri
-from pipeline.demo.message_html import Reader, render_message
+from pipeline.demo.message_html import SPOILER_CSS, Reader, render_message
 from pipeline.demo.play import WHY_LABEL, AskedQuery
 from pipeline.demo.scenes import DemoScene
 from pipeline.demo.script import PIECE_COUNT
@@ -66,7 +66,7 @@ def render_demo_report(
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>MapSeek demo</title><style>{DEMO_CSS}</style><h1>MapSeek demo</h1>"
+        f"<title>MapSeek demo</title><style>{DEMO_CSS}{SPOILER_CSS}</style><h1>MapSeek demo</h1>"
         f'<p class="lead">{archived} of {PIECE_COUNT} posted pieces archived; {right} of {len(asked)} searches answered rightly. '
         "Each search was made with the slash command <code>/find</code>. Beside the query is what the member saw.</p>"
         f"{untrained}{_render_table(stages)}"

@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from contracts.events import Match, Verdict
+from contracts.ports import is_spoiler
 from contracts.text import escape_controls, replace_surrogates
 from infra.discord.answers.embeds import format_reason, to_percent
 from pipeline.cli.paths import escape_html, to_data_uri
@@ -140,5 +141,7 @@ def _render_match(match: Match, explained: ExplainedAnswer) -> str:
     link = f'<a href="{escape_html(shown["message_link"])}">{escape_html(shown["message_link"])}</a>'
     drawn = explained.drawn.get(match.image_id)
     picture = f'<img alt="why this match" src="{to_data_uri(drawn, "png")}">' if drawn else ""
+    if picture and is_spoiler(explained.answer.documents[match.image_id]):
+        picture = f"<details><summary>Spoiler</summary>{picture}</details>"
     likeness = f"<b>{_format_likeness(match, shown['verdict'])}.</b>{words}"
     return f'<article class="{shown["verdict"]}"><h3>{title}</h3><p>{likeness}<br>{link}</p>{picture}</article>'

@@ -5,7 +5,7 @@ from html import escape
 from typing import Literal
 
 from infra.sandbox.simulator import VisibleAnswer
-from pipeline.demo.message_html import Reader, render_message
+from pipeline.demo.message_html import SPOILER_CSS, Reader, render_message
 
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
@@ -59,7 +59,7 @@ def render_page(messages: Sequence[VisibleAnswer], reader: Reader, theme: Theme)
     shown = "".join(_render_row(each, reader, with_name=number == 0) for number, each in enumerate(messages))
     return (
         f'<!doctype html><html lang="{reader.language}"><meta charset="utf-8">'
-        f"<style>:root {{ {THEME_COLOURS[theme]} }} {PAGE_STYLE}</style>{shown}</html>\n"
+        f"<style>:root {{ {THEME_COLOURS[theme]} }} {PAGE_STYLE}{SPOILER_CSS}</style>{shown}</html>\n"
     )
 
 

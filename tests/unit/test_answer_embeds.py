@@ -1,6 +1,7 @@
 """The messages of answers: every kind of page, in the asker's language, within Discord's limits for any names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import disnake
@@ -236,6 +237,54 @@ class TestPostsPage:
         shown = answer(piece(BEST, FIRST), view="posts")
         assert (list_labels(shown), get_embed(shown).footer.text) == (["Back to the result"], None)
         assert get_embed(shown).thumbnail.url == f"attachment://{PICTURE_FILENAME}"
+
+
+def cover(post: FoundPost, *, now: bool | None = None, posted: bool | None = None) -> FoundPost:
+    """Return the post as it is covered now, and as it was posted; None: nothing is known of that."""
+    document = dict(post.document)
+    if posted is not None:
+        document["metadata"] = document["metadata"] | {"spoiler": posted}
+    if now is not None:
+        document["visibility"] = {"turn": 1, "hidden": False, "spoiler": now}
+    return replace(post, document=document)
+
+
+class TestSpoilers:
+    @pytest.mark.parametrize(
+        ("now", "posted", "covered"),
+        [
+            (None, None, False),
+            (None, False, False),
+            (None, True, True),
+            (True, False, True),
+            (False, True, False),
+            (True, None, True),
+        ],
+    )
+    def test_a_post_is_covered_as_it_is_shown_now(self, now: bool | None, posted: bool | None, covered: bool) -> None:
+        view = render_answer(answer(piece(cover(BEST, now=now, posted=posted))))
+        assert [*view.files] == [f"SPOILER_{PICTURE_FILENAME}" if covered else PICTURE_FILENAME]
+        assert (view.embeds[0].image.url is None) == covered
+
+    @pytest.mark.parametrize("view", ["piece", "posts", "why"])
+    def test_no_embed_refers_to_a_spoiler(self, view: str) -> None:
+        shown = render_answer(answer(piece(cover(PROVEN, posted=True), FIRST), view=view, explanation=b"png"))
+        (name,) = shown.files
+        assert name == f"SPOILER_{EXPLANATION_FILENAME if view == 'why' else PICTURE_FILENAME}"
+        assert "attachment://" not in str(build_body(shown))
+
+    @pytest.mark.parametrize("spoiler", [True, False])
+    def test_the_explanation_of_a_covered_query_is_covered(self, spoiler: bool) -> None:
+        page = answer(piece(PROVEN), view="why", explanation=b"png", spoiler=spoiler)
+        view = render_answer(page)
+        assert [*view.files] == [f"SPOILER_{EXPLANATION_FILENAME}" if spoiler else EXPLANATION_FILENAME]
+        assert (view.embeds[0].image.url is None) == spoiler
+        assert [*render_answer(replace(page, view="piece")).files] == [PICTURE_FILENAME]
+
+    @pytest.mark.parametrize("language", LANGUAGES)
+    def test_the_words_do_not_place_a_covered_picture_below(self, language: str) -> None:
+        opened, covered = (list_lines(answer(piece(post, FIRST), locale=language)) for post in (BEST, cover(BEST, posted=True)))
+        assert [one == other for one, other in zip(opened, covered, strict=True)] == [True, True, False, True, True]
 
 
 class TestNoMatch:

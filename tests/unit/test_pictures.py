@@ -81,6 +81,17 @@ def test_a_message_is_rendered_with_its_picture_and_its_buttons(answer: VisibleA
     assert "<img" not in render_page([replace(answer, attachments=[])], ENGLISH, "light")
 
 
+@pytest.mark.parametrize(("name", "covered"), [("SPOILER_map.webp", True), ("map-2.webp", False)])
+def test_a_picture_that_no_embed_shows_is_above_them_and_a_spoiler_is_covered(
+    answer: VisibleAnswer, name: str, covered: bool
+) -> None:
+    page = render_page([replace(answer, attachments=[(name, b"other"), ("map.webp", b"webp")])], ENGLISH, "dark")
+    shown = page.partition("</style>")[2]
+    assert shown.count("<img") == 2
+    assert shown.index("b3RoZXI=") < shown.index('class="embed"') < shown.index("d2VicA==")
+    assert ('class="spoiler"' in shown, "<b>SPOILER</b>" in shown) == (covered, covered)
+
+
 def test_the_empty_space_is_cut_off() -> None:
     sheet = Image.new("RGB", (800, 600), "white")
     ImageDraw.Draw(sheet).rectangle((20, 20, 300, 200), "red")

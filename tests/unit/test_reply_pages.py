@@ -162,6 +162,13 @@ class TestWhy:
         assert answer.piece.best.evidence == Evidence(by="points", points=9)
         assert desk.drawn == ["a at https://x/a in en-US"]
 
+    @pytest.mark.parametrize("spoiler", [True, False])
+    async def test_the_page_knows_whether_the_query_was_a_spoiler(self, spoiler: bool) -> None:
+        desk = ReplyDesk()
+        await desk.archive("a")
+        await desk.record(matched(piece("a", 0.99), spoiler=spoiler))
+        assert (await desk.browse(asked=question(), view="why")).spoiler == spoiler
+
     async def test_others_see_the_reason_but_not_the_query_picture(self, desk: ReplyDesk) -> None:
         answer = await desk.browse(asked=presser(), view="why")
         assert (desk.large, answer.explanation, desk.drawn) == ("a", None, [])

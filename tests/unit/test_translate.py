@@ -150,6 +150,15 @@ def test_a_forwarded_image_is_a_new_post_of_the_member_who_forwards_it(guild: di
     assert (attached.channel_id, embedded.filename) == (str(OPEN), "b.png")
 
 
+def test_a_spoiler_is_recorded_as_one(guild: disnake.Guild) -> None:
+    facts = build_facts(guild, attachment(1, filename="SPOILER_a.png"), attachment(2, filename="a_SPOILER_.png"))
+    assert [fact.spoiler for fact in facts] == [True, False]
+    payload: Any = build_forward(attachment(7, filename="SPOILER_a.png"))
+    place: Any = guild.get_channel(OPEN)
+    (forwarded,) = facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
+    assert forwarded.spoiler
+
+
 def test_an_image_in_a_thread_has_the_threads_id_and_link(guild: disnake.Guild) -> None:
     (fact,) = build_facts(guild, attachment(1), channel_id=401)
     assert (fact.channel_id, fact.message_link) == ("401", f"https://discord.com/channels/100/401/{MESSAGE}")

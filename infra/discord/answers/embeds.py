@@ -3,7 +3,7 @@
 The texts come from the message catalogues, the buttons from `buttons`. `format_reason` also serves the command line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from disnake.ui import MessageActionRow
 
 from contracts.errors import RejectCode
 from contracts.events import Evidence, Panel, SearchRejected, Verdict
-from contracts.ports import AnswerPage, FoundPost, Piece
+from contracts.ports import AnswerPage, FoundPost, Piece, is_spoiler
 from contracts.text import escape_controls
 from infra.discord.answers.buttons import (
     POSTS_PER_PAGE,
@@ -43,6 +43,9 @@ MAX_PROBLEM_LENGTH = 1000
 PICTURE_FILENAME = "map.webp"
 EXPLANATION_FILENAME = "why.png"
 """The file names under which the embeds refer to an attached picture."""
+
+SPOILER_PREFIX = "SPOILER_"
+"""Discord covers an attached picture whose file name begins so. It covers no picture of an embed."""
 
 
 def format_reason(locale: str, evidence: Evidence) -> str:
@@ -111,7 +114,7 @@ class AttachedPicture:
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """A message to show. `files` are by the file name that the embeds refer to."""
+    """A message to show. `files` are by file name. The embeds refer to them, except to those that Discord covers as spoilers."""
 
     embeds: list[disnake.Embed]
     files: dict[str, AttachedPicture] = field(default_factory=dict)
@@ -134,10 +137,21 @@ def render_answer(answer: AnswerPage) -> MessageView:
     best = answer.piece.best
     if best.thumbnail is not None:
         author = shorten(best.document["metadata"]["user_name"])
-        view.files[PICTURE_FILENAME] = AttachedPicture(best.thumbnail, localize(answer.locale, "answers-picture", author=author))
+        picture = AttachedPicture(best.thumbnail, localize(answer.locale, "answers-picture", author=author))
         place = view.embeds[0].set_thumbnail if answer.view == "posts" else view.embeds[0].set_image
-        place(url=f"attachment://{PICTURE_FILENAME}")
+        _attach_picture(view, PICTURE_FILENAME, picture, place, spoiler=is_spoiler(best.document))
     return view
+
+
+def _attach_picture(
+    view: MessageView, filename: str, picture: AttachedPicture, place: Callable[[str], object], *, spoiler: bool
+) -> None:
+    """Attach a picture and show it at its place in an embed. A spoiler is only attached, since an embed would show it open."""
+    if spoiler:
+        view.files[SPOILER_PREFIX + filename] = picture
+    else:
+        view.files[filename] = picture
+        place(f"attachment://{filename}")
 
 
 def shorten(text: str, longest: int = MAX_NAME_LENGTH) -> str:
@@ -190,7 +204,15 @@ def _piece_embed(answer: AnswerPage, piece: Piece) -> disnake.Embed:
         )
     )
     if best.image_id != first.image_id:
-        lines.append(localize(locale, "answers-best-post", **_post_values(best), link=_format_link(locale, best)))
+        lines.append(
+            localize(
+                locale,
+                "answers-best-post",
+                **_post_values(best),
+                link=_format_link(locale, best),
+                spoiler="yes" if is_spoiler(best.document) else "no",
+            )
+        )
     if has_more_posts:
         lines.append(localize(locale, "answers-again", count=len(piece.posts) - 1))
     lines.append(localize(locale, "answers-file", filename=to_plain_text(best.document["metadata"]["filename"])))
@@ -242,10 +264,9 @@ def _render_why(answer: AnswerPage, piece: Piece) -> MessageView:
     view = MessageView([_set_footer(embed, answer)])
     if answer.explanation is not None:
         author = shorten(best.document["metadata"]["user_name"])
-        view.files[EXPLANATION_FILENAME] = AttachedPicture(
-            answer.explanation, localize(locale, "answers-why-picture", author=author)
-        )
-        embed.set_image(url=f"attachment://{EXPLANATION_FILENAME}")
+        picture = AttachedPicture(answer.explanation, localize(locale, "answers-why-picture", author=author))
+        spoiler = answer.spoiler or is_spoiler(best.document)
+        _attach_picture(view, EXPLANATION_FILENAME, picture, embed.set_image, spoiler=spoiler)
     return view
 
 

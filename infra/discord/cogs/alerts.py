@@ -12,6 +12,7 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 from contracts.envelope import Origin
 from contracts.events import AlertCancelled, AlertRequested, AlertSet, SearchMatched
 from infra.discord.answers.buttons import ALERT, CANCEL_ALERT, build_custom_id, parse_custom_id
+from infra.discord.answers.embeds import SPOILER_PREFIX
 from infra.discord.ask.audience import is_age_restricted
 from infra.discord.ask.query import build_context, button_scope, check_press_quota, interaction_scope, user_error
 from infra.discord.cogs.errors import interaction_reference
@@ -54,12 +55,15 @@ class AlertCommands(commands.Cog):
                 await interaction.followup.send(**page, ephemeral=True)
 
     async def _page(self, numbered: Iterable[tuple[int, AlertSet]], locale: str) -> dict[str, Any]:
-        """Return the arguments of a message that shows these alerts: an embed with a small picture and a button for each."""
+        """Return the arguments of a message that shows these alerts: an embed with a small picture and a button for each.
+
+        A spoiler is beside the embeds, where Discord covers it.
+        """
         embeds, files, buttons = [], [], []
         for number, alert in numbered:
             picture = await self._services.ports.alert_thumbnail(alert)
-            filename = None if picture is None else f"alert-{number}.webp"
-            embeds.append(_alert_embed(number, alert, filename, locale))
+            filename = f"{SPOILER_PREFIX if alert.spoiler else ''}alert-{number}.webp"
+            embeds.append(_alert_embed(number, alert, None if picture is None else filename, locale))
             if picture is not None:
                 files.append(disnake.File(io.BytesIO(picture), filename, description=_picture_description(number, locale)))
             buttons.append(_cancel_button(alert.guild_id, alert.alert_id, localize(locale, "asking-alerts-cancel", number=number)))
@@ -132,7 +136,8 @@ def _alert_embed(number: int, alert: AlertSet, filename: str | None, locale: str
     line = localize(locale, "asking-alerts-line", number=number, since=since, channel=f"<#{alert.channel_id}>")
     if filename is None:
         return disnake.Embed(description=f"{line}\n{localize(locale, 'asking-alerts-picture-gone')}")
-    return disnake.Embed(description=line).set_thumbnail(url=f"attachment://{filename}")
+    embed = disnake.Embed(description=line)
+    return embed if alert.spoiler else embed.set_thumbnail(url=f"attachment://{filename}")
 
 
 def _picture_description(number: int, locale: str) -> str:

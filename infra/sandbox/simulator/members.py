@@ -4,7 +4,7 @@ The bot receives the same events as from Discord. No limit of Discord is enforce
 create what old or unusual clients left behind.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 

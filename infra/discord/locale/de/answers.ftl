@@ -29,7 +29,10 @@ answers-unmeasured = Möglicher Treffer
 answers-unmeasured-words = Vielleicht suchst du das hier
 answers-only-post = Gepostet von **{ $author }** am { $date } ({ $ago }) in { $channel }
 answers-first-post = Zuerst gepostet von **{ $author }** am { $date } ({ $ago }) in { $channel }
-answers-best-post = Das Bild unten hat **{ $author }** am { $date } in { $channel } gepostet, { $link }
+answers-best-post = Das { $spoiler ->
+    [yes] verdeckte Bild
+   *[no] Bild unten
+ } hat **{ $author }** am { $date } in { $channel } gepostet, { $link }
 answers-go-to-message = zum Beitrag
 answers-again = { $count ->
     [one] Noch einmal gepostet

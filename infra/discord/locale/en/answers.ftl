@@ -29,7 +29,10 @@ answers-unmeasured = Possible match
 answers-unmeasured-words = This might be what you're looking for
 answers-only-post = Posted by **{ $author }** on { $date } ({ $ago }) in { $channel }
 answers-first-post = First posted by **{ $author }** on { $date } ({ $ago }) in { $channel }
-answers-best-post = The picture below was posted by **{ $author }** on { $date } in { $channel }, { $link }
+answers-best-post = The { $spoiler ->
+    [yes] covered picture
+   *[no] picture below
+ } was posted by **{ $author }** on { $date } in { $channel }, { $link }
 answers-go-to-message = go to the post
 answers-again = { $count ->
     [one] Posted 1 more time
