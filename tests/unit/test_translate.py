@@ -153,9 +153,8 @@ def test_a_forwarded_image_is_a_new_post_of_the_member_who_forwards_it(guild: di
 def test_a_spoiler_is_recorded_as_one(guild: disnake.Guild) -> None:
     facts = build_facts(guild, attachment(1, filename="SPOILER_a.png"), attachment(2, filename="a_SPOILER_.png"))
     assert [fact.spoiler for fact in facts] == [True, False]
-    payload: Any = build_forward(attachment(7, filename="SPOILER_a.png"))
-    place: Any = guild.get_channel(OPEN)
-    (forwarded,) = facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
+    payload = build_forward(attachment(7, filename="SPOILER_a.png"))
+    (forwarded,) = posts_from_message(read_message(payload), guild.get_channel(OPEN))
     assert forwarded.spoiler
 
 

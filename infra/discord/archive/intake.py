@@ -70,8 +70,8 @@ class Intake:
         """Bring the log to what a message shows now: record what is new, hide what is gone.
 
         `edited`: the payload tells of an edit that happened just now. If the log has no image of the message (not `is_known`) and
-        it shows no picture, the log is not asked. With `known_only`, and in a channel that is not watched, only pictures that the log
-        knows count.
+        it shows no picture, the log is not asked. With `known_only`, and in a channel that is not watched, only pictures that the
+        log knows count.
         """
         message = self._read(channel, payload, read_at)
         if message is None:
