@@ -93,6 +93,21 @@ async def change_settings(discord: Discord, **options: object) -> None:
 
 
 @shared_world
+@pytest.mark.parametrize("way", ["menu", "link"])
+async def test_the_first_message_of_a_thread_stands_for_the_message_that_it_began_with(archive: World, way: str) -> None:
+    discord = archive.discord
+    begin = await discord.post(("a.png", make_copy(3)))
+    thread = await discord.simulator.add_thread(discord.gallery, "about it", message=begin)
+    starter = next(iter(thread.messages.values()))
+    if way == "menu":
+        interaction = await discord.simulator.message_command(thread, discord.alex, "Find this map", starter)
+    else:
+        interaction = await discord.simulator.slash(discord.gallery, discord.alex, "find", options={"link": starter.jump_url})
+    [answer] = await wait_for_answers(archive, interaction, 1)
+    assert read_link(answer) == list_original_links(archive)[2]
+
+
+@shared_world
 async def test_a_link_to_a_message_with_several_pictures_has_an_answer_for_each(archive: World) -> None:
     lounge = archive.discord.simulator.add_text_channel(archive.discord.guild, "lounge")
     asked_about = await archive.discord.post(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from infra.discord.ask.parse import MessageLink, PictureLink, UnusableLink, parse_link, parse_message_link
+from contracts.events import DiscordFile
+from infra.discord.ask.parse import MessageLink, PictureLink, UnusableLink, parse_link, parse_message_link, picture_from_link
 
 PICTURE = "https://cdn.discordapp.com/attachments/1/2/map.PNG?ex=6&is=5&hm=abc&"
 
@@ -16,7 +17,9 @@ def test_message_links_of_every_discord_client_are_parsed(host: str) -> None:
 def test_a_picture_link_keeps_its_signature_and_has_no_message() -> None:
     link = parse_link(PICTURE)
     assert link == PictureLink(PICTURE, "map.PNG")
-    assert (link.file.url, link.file.channel_id, link.file.message_id) == (PICTURE, None, None)
+    picture = picture_from_link(link)
+    assert (picture.source, picture.spoiler) == (DiscordFile(url=PICTURE), False)
+    assert picture_from_link(PictureLink(PICTURE, "SPOILER_map.PNG")).spoiler
 
 
 def test_a_picture_from_discords_media_proxy_may_have_no_suffix() -> None:

@@ -11,7 +11,7 @@ import disnake
 
 from contracts.events import DiscordFile
 from contracts.events.base import is_web_address
-from infra.discord.pictures import ATTACHMENT_IS_SPOILER, PICTURE_SUFFIXES, ShownPicture
+from infra.discord.pictures import ATTACHMENT_IS_SPOILER, PICTURE_SUFFIXES, SPOILER_PREFIX, ShownPicture
 
 PICTURE_ORIGINS = frozenset({"https://cdn.discordapp.com", "https://media.discordapp.net"})
 
@@ -43,11 +43,6 @@ class PictureLink:
 
     url: str
     filename: str
-
-    @property
-    def file(self) -> DiscordFile:
-        """The picture as a file. It names no message, so that an expired URL is never signed again for somebody else."""
-        return DiscordFile(url=self.url)
 
 
 class UnusableLink(ValueError):
@@ -130,6 +125,11 @@ def picture_from_attachment(attachment: disnake.Attachment) -> QueryPicture:
     source = DiscordFile(url=attachment.url, attachment_id=str(attachment.id))
     spoiler = attachment.is_spoiler() or bool(attachment.flags.value & ATTACHMENT_IS_SPOILER)
     return QueryPicture(attachment.title or attachment.filename, source, spoiler)
+
+
+def picture_from_link(link: PictureLink) -> QueryPicture:
+    """Return a linked picture. It names no message, so that an expired URL is never signed again for somebody else."""
+    return QueryPicture(link.filename, DiscordFile(url=link.url), link.filename.startswith(SPOILER_PREFIX))
 
 
 def pictures_from_message(channel_id: int, message_id: int, pictures: Iterable[ShownPicture]) -> list[QueryPicture]:

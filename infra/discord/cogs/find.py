@@ -23,6 +23,7 @@ from infra.discord.ask.parse import (
     parse_link,
     parse_text_query,
     picture_from_attachment,
+    picture_from_link,
     pictures_from_message,
 )
 from infra.discord.ask.query import (
@@ -107,7 +108,7 @@ class FindCommands(commands.Cog):
                 return
             target = self._parse_target(context, link or "")
             if isinstance(target, PictureLink):
-                await self._ask(context, [QueryPicture(target.filename, target.file)])
+                await self._ask(context, [picture_from_link(target)])
                 return
             await self._ask_about(context, target)
 
