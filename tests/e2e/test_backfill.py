@@ -353,7 +353,7 @@ class GarbledHistory:
     """Answers a request for history with malformed data."""
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        return web.json_response([{"id": "1"}])
+        return web.json_response({"messages": []})
 
 
 async def test_a_malformed_page_is_requested_again(

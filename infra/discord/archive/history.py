@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
+import aiohttp
 import disnake
 
 from infra.discord.ask.audience import CONNECT_PERMISSION, READ_PERMISSIONS
@@ -44,8 +45,8 @@ def bot_may_read(channel: Any) -> bool:
 async def read_history_page(channel: Any, after: int) -> list[DiscordPayload]:
     """Return the payloads of the messages that follow an id, oldest first, at most a page of them.
 
-    They are not parsed here, so that one message that cannot be read costs no other. Raises UnreadableHistory and disnake's errors.
-    The permission is checked before and after, since it may change during the request.
+    They are not parsed here, so that one message that cannot be read costs no other. Raises UnreadableHistory, disnake's
+    errors and aiohttp's. The permission is checked before and after, since it may change during the request.
     """
     if not bot_may_read(channel):
         raise UnreadableHistory
@@ -53,6 +54,8 @@ async def read_history_page(channel: Any, after: int) -> list[DiscordPayload]:
         page: Any = await channel._state.http.logs_from(channel.id, MESSAGES_PER_PAGE, after=after)
     except disnake.Forbidden as error:
         raise UnreadableHistory from error
+    if not isinstance(page, list):
+        raise aiohttp.ClientPayloadError("Discord sent no list of messages")
     if not bot_may_read(channel):
         raise UnreadableHistory
     return sorted(page, key=find_message_id)

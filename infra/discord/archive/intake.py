@@ -38,9 +38,9 @@ class Intake:
         self._services = services
 
     def enqueue(self, channel: Any, payloads: Iterable[DiscordPayload], read_at: float) -> int:
-        """Record the pictures of messages of a channel, and return their number. `read_at`: when the payloads were requested.
+        """Record the pictures of messages of a channel, watched or not, and return their number.
 
-        The log is asked first only about messages that it may know in another form.
+        `read_at`: when the payloads were requested. The log is asked first only about messages that it may know in another form.
         """
         count = 0
         for payload in payloads:
@@ -73,21 +73,23 @@ class Intake:
         it shows no picture, the log is not asked. With `known_only`, and in a channel that is not watched, only pictures that the
         log knows count.
         """
-        message = self._read(channel, payload, read_at)
+        is_watched = is_watched_channel(self._services, channel)
+        message = self._read(channel, payload, read_at, keep=is_watched)
         if message is None:
             return
         if edited:
             self._services.recent_changes.note_edit(message)
         if message.pictures or is_known:
-            self._compare(message, channel, posts_from_message(message, channel), known_only=known_only)
+            self._compare(message, channel, posts_from_message(message, channel), known_only=known_only or not is_watched)
 
-    def _read(self, channel: Any, payload: DiscordPayload, read_at: float) -> PostedMessage | None:
-        """Read a message; None if it is not archived, or cannot be read and is kept as a dead letter."""
+    def _read(self, channel: Any, payload: DiscordPayload, read_at: float, *, keep: bool = True) -> PostedMessage | None:
+        """Read a message; None if it is not archived, or cannot be read. Then it is kept as a dead letter, if `keep`."""
         try:
             message = read_message(payload, read_at=read_at)
             posts_from_message(message, channel)
         except UnreadableMessage as error:
-            self._keep_unreadable(channel, payload, error)
+            if keep:
+                self._keep_unreadable(channel, payload, error)
             return None
         if self._bot.get_guild(channel.guild.id) is None or message.author.id == str(self._bot.user.id):
             return None
@@ -99,7 +101,7 @@ class Intake:
 
     def _compare(self, message: PostedMessage, channel: Any, posts: Sequence[ImagePosted], *, known_only: bool = False) -> None:
         """Ask the log what it knows of a message when everything before is recorded, and record the difference."""
-        ports, known_only = self._services.ports, known_only or not is_watched_channel(self._services, channel)
+        ports = self._services.ports
 
         async def find() -> Sequence[Fact]:
             known = await ports.posts.read_message(str(channel.guild.id), str(message.id))
@@ -110,7 +112,7 @@ class Intake:
 
     def _keep_unreadable(self, channel: Any, payload: DiscordPayload, error: UnreadableMessage) -> None:
         message_id = find_message_id(payload)
-        if self._services.recent_changes.is_deleted(message_id) or not is_watched_channel(self._services, channel):
+        if self._services.recent_changes.is_deleted(message_id):
             return
 
         async def keep() -> Sequence[Fact]:

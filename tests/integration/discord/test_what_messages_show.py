@@ -147,8 +147,8 @@ async def post_cases(archive: Archive, cases: Sequence[Json], way: str) -> list[
         messages = await post_all(cases)
         role = discord.simulator.add_role(discord.guild, "Managers", Permission.MANAGE_GUILD)
         manager = discord.simulator.add_member(discord.guild, "Alex", roles=[role])
-        async with archive.run():
-            await archive.settle()
+        ports = {"state": archive.state, "unreadable": archive.unreadable}
+        async with run_listening_gateway(discord, archive.journal, channels=[discord.lounge], **ports):
             await start_backfill(discord, manager, discord.gallery)
             await eventually(lambda: is_finished(archive.state, discord))
         return messages
