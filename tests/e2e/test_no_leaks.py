@@ -10,10 +10,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from infra.clip.shipped import SHIPPED_TAGS, SMALL_MODEL
 from infra.sandbox.simulator import Guild
+from pipeline.generations.encoders import open_model_encoder
+from pipeline.settings import Settings
 from tests.support.leak_plans import EXAMPLE_PLANS, PIECES, Plan, draw_plans
 from tests.support.leak_play import LeakGuild, Ledger, found_guild
 from tests.support.leak_steps import take_step
+from tests.support.leaks import KnowsPieces
 from tests.support.world import whole_world
 
 QUICK = settings(
@@ -42,11 +46,13 @@ class PlanPlayer:
 @pytest.fixture(scope="module")
 def player(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlanPlayer]:
     with asyncio.Runner() as runner:
-        opening = whole_world(tmp_path_factory.mktemp("leaks"))
+        encoder = runner.run(open_model_encoder(SMALL_MODEL, SHIPPED_TAGS[SMALL_MODEL], "auto", Settings(_env_file=None)))  # type: ignore[call-arg]
+        opening = whole_world(tmp_path_factory.mktemp("leaks"), [KnowsPieces(encoder)])
         world = runner.run(opening.__aenter__())
         ledger = Ledger(world)
         yield PlanPlayer(runner, ledger, runner.run(_other_guild(ledger)))
         runner.run(opening.__aexit__(None, None, None))
+        runner.run(encoder.close())
 
 
 async def _other_guild(ledger: Ledger) -> Guild:

@@ -21,10 +21,11 @@ VIEW, READ_HISTORY, VIEW_AND_HISTORY = (
     Permission.READ_MESSAGE_HISTORY,
     Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY,
 )
-AskStep = Literal["image", "link", "menu", "wish"]
+AskStep = Literal["image", "link", "address", "menu", "words", "wish", "alerts"]
 PressStep = Literal["press", "old", "forge"]
 ChangeStep = Literal["post", "rules", "hide", "roles", "grant", "kick", "join", "archive", "adults", "delete", "leave"]
 StepKind = AskStep | PressStep | ChangeStep
+RoomKind = Literal["text", "voice", "stage", "announcement", "forum", "media"]
 
 
 GRANTED = (
@@ -37,11 +38,11 @@ GRANTED = (
     Permission.ADMINISTRATOR,
 )
 """The permissions that a role may grant."""
-RIGHTS = st.sampled_from([VIEW, READ_HISTORY, VIEW_AND_HISTORY])
+RIGHTS = st.sampled_from([VIEW, READ_HISTORY, VIEW_AND_HISTORY, Permission.CONNECT])
 GRANTS = st.sampled_from(GRANTED)
 SOME = st.frozensets(st.integers(0, ASKERS - 1))
 NUMBER = st.integers(0, 11)
-ASKING: tuple[StepKind, ...] = ("image", "image", "image", "link", "menu", "wish")
+ASKING: tuple[StepKind, ...] = ("image", "image", "link", "address", "menu", "words", "wish", "alerts")
 PRESSING: tuple[StepKind, ...] = ("press", "press", "old", "forge")
 CHANGING: tuple[StepKind, ...] = ("post", *get_args(ChangeStep))
 
@@ -64,16 +65,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Room:
-    """A text channel or a forum."""
+    """A channel of a guild. A forum and a media channel have threads only."""
 
     rules: tuple[Rule, ...] = ()
-    forum: bool = False
+    kind: RoomKind = "text"
     adults: bool = False
 
 
 @dataclass(frozen=True)
 class Thread:
-    """A thread of a room, or a post of a forum, which is never private."""
+    """A thread of a room, or a post of a forum, which is never private. A room that cannot have threads counts as the first one."""
 
     room: int
     private: bool = False
@@ -83,7 +84,7 @@ class Thread:
 
 @dataclass(frozen=True)
 class Post:
-    """A message in a text channel or a thread. `age` orders posts by time. With `twice` it has a second picture."""
+    """A message in a channel or a thread. `age` orders posts by time. With `twice` it has a second picture."""
 
     spot: int
     piece: int
@@ -135,7 +136,7 @@ SECRET = st.builds(
 )
 
 ROOM = st.builds(
-    Room, st.just(()) | RULES | SECRET, st.sampled_from([False, False, False, True]), st.sampled_from([False, False, True])
+    Room, st.just(()) | RULES | SECRET, st.sampled_from(("text", *get_args(RoomKind))), st.sampled_from([False, False, True])
 )
 
 THREAD = st.builds(Thread, NUMBER, st.booleans(), st.sampled_from([False, False, True]), SOME)
@@ -276,6 +277,62 @@ EXAMPLE_PLANS: dict[str, Plan] = {
         (),
         (Post(0, 0, 5),),
         (Step("post", which=0), Step("rules"), Step("post", which=0)),
+        members=FIRST_ROLE_FOR_FIRST,
+    ),
+    "voice and stage channels, to which some may not connect": Plan(
+        (
+            Room(),
+            Room((Rule(1, NONE, Permission.CONNECT),), "voice"),
+            Room((HIDDEN, Rule(1, VIEW_AND_HISTORY, NONE)), "stage"),
+            Room((Rule(1, NONE, READ_HISTORY),), "voice"),
+        ),
+        (),
+        (*TWO_POSTS, Post(2, 0, 7), Post(3, 0, 3)),
+        (
+            *(Step(what, who=who) for what in ("image", "words") for who in (0, 1)),
+            *(Step(what, who=1, which=which) for what in ("link", "address") for which in range(4)),
+            Step("image", where=1, who=1, flag=False),
+            Step("image", where=2, flag=False),
+            Step("roles", which=0),
+            Step("image"),
+            Step("link", which=2),
+        ),
+        members=FIRST_ROLE_FOR_FIRST,
+    ),
+    "forums and media channels, of which some are hidden": Plan(
+        (Room(), Room(SECRET_ROOM.rules, "forum"), Room((), "media"), Room((HIDDEN,), "media"), Room((), "forum", adults=True)),
+        (Thread(1), Thread(2), Thread(3), Thread(0, private=True, members=FIRST_ONLY), Thread(4)),
+        tuple(Post(spot, 0, 9 - spot) for spot in range(6)),
+        (
+            *(Step(what, who=who) for what in ("image", "words") for who in (0, 1)),
+            *(Step("link", who=1, which=which) for which in range(6)),
+            *(Step("address", who=1, which=which) for which in (1, 3, 4)),
+            *(Step("link", which=which) for which in (1, 3, 5)),
+            Step("words", flag=False),
+            Step("image", where=2, who=1, flag=False),
+            Step("hide", where=2),
+            Step("old"),
+            Step("words", who=1),
+        ),
+        members=FIRST_ROLE_FOR_FIRST,
+    ),
+    "alerts are listed to whom they belong": Plan(
+        (Room(), SECRET_ROOM, Room((HIDDEN, Rule(1, VIEW_AND_HISTORY, NONE)), "forum")),
+        (Thread(2),),
+        (),
+        (
+            Step("alerts"),
+            Step("wish"),
+            Step("wish", where=1),
+            Step("wish", who=1),
+            *(Step("alerts", who=who) for who in (0, 1, 2)),
+            Step("roles", which=0),
+            Step("post", where=1, which=PIECES),
+            Step("post", where=2, which=PIECES),
+            *(Step("alerts", who=who) for who in (0, 1)),
+            Step("post", where=0, which=PIECES),
+            *(Step("alerts", who=who) for who in (0, 1)),
+        ),
         members=FIRST_ROLE_FOR_FIRST,
     ),
     "a channel with threads is deleted": Plan(

@@ -1,6 +1,6 @@
 """Plays a plan of the leak suite on a complete MapSeek, and checks everything that anybody sees meanwhile."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,16 +9,37 @@ from itertools import count
 from contracts.errors import MapSeekError
 from infra.nats.projections import read_generations
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Permission, Role, Simulator
-from infra.sandbox.simulator.model import ALL_PERMISSIONS, DEFAULT_PERMISSIONS, EPHEMERAL, GUILD_TEXT
+from infra.sandbox.simulator.model import (
+    ALL_PERMISSIONS,
+    DEFAULT_PERMISSIONS,
+    EPHEMERAL,
+    GUILD_ANNOUNCEMENT,
+    GUILD_FORUM,
+    GUILD_MEDIA,
+    GUILD_STAGE_VOICE,
+    GUILD_TEXT,
+    GUILD_VOICE,
+    POST_CHANNELS,
+    THREAD_PARENTS,
+    snowflake_time,
+)
 from pipeline.engine.consumers import plan_consumers
 from pipeline.engine.registry import STAGES
 from tests.support.bench_stage import count_unsettled
-from tests.support.leak_plans import GRANTED, VIEW_AND_HISTORY, Plan, Rule, Step
+from tests.support.leak_plans import GRANTED, VIEW_AND_HISTORY, Plan, RoomKind, Rule, Step
 from tests.support.leaks import PostedPicture, author_name, capture_message, file_name, find_leaks, picture, sees
 from tests.support.waiting import eventually
 from tests.support.world import World
 
 LONG_AGO = datetime(2024, 3, 1, tzinfo=UTC)
+ROOM_KINDS: dict[RoomKind, int] = {
+    "text": GUILD_TEXT,
+    "voice": GUILD_VOICE,
+    "stage": GUILD_STAGE_VOICE,
+    "announcement": GUILD_ANNOUNCEMENT,
+    "forum": GUILD_FORUM,
+    "media": GUILD_MEDIA,
+}
 GENEROUS_SETTINGS = {"per-member": 600, "per-server": 6000, "at-once": 20, "repost-notice": "reply"}
 
 
@@ -39,7 +60,7 @@ class Ledger:
 
 @dataclass
 class Wish:
-    """An alert that a member set.
+    """An alert that a member set by a press of a button.
 
     `before` is the number of direct messages that the member had then. `piece` is None if the picture is not known.
     """
@@ -48,6 +69,13 @@ class Wish:
     piece: int | None
     adults: bool
     before: int
+    pressed: Interaction
+
+    @property
+    def known(self) -> set[str]:
+        """What the member knows of it and `/alerts` shows again: the channel, and the time of the press."""
+        moment = snowflake_time(self.pressed.id)
+        return {str(self.pressed.channel.id), f"<t:{int(moment.timestamp())}:"}
 
 
 @dataclass
@@ -78,7 +106,7 @@ class LeakGuild:
     def spots(self) -> list[Channel]:
         """The channels and threads that can contain messages now."""
         there = {**self.guild.channels, **self.guild.threads}
-        return [each for each in (*self.rooms, *self.threads) if each.id in there and (each.is_thread or each.kind == GUILD_TEXT)]
+        return [each for each in (*self.rooms, *self.threads) if each.id in there and each.kind not in POST_CHANNELS]
 
     @property
     def posts(self) -> list[PostedPicture]:
@@ -127,17 +155,19 @@ class LeakGuild:
         for interaction in self.answers:
             for message in (interaction.original, *interaction.followups.values()):
                 if message is not None and message.flags & EPHEMERAL and interaction.member is not None:
-                    self._check(message, [interaction.member], is_adult(interaction.channel))
+                    known = {text for each in self.wishes if each.member is interaction.member for text in each.known}
+                    self._check(message, [interaction.member], is_adult(interaction.channel), known)
         for member in self.people:
             for message in simulator.direct_messages(member):
                 self._check(message, [member], any(wish.adults for wish in self.wishes if wish.member is member))
 
-    def _check(self, message: Message, eyes: list[Member], adults: bool) -> None:
+    def _check(self, message: Message, eyes: list[Member], adults: bool, known: Collection[str] = ()) -> None:
+        """Check what a message shows to those who see it. They know the texts `known` already."""
         if message.id in self.looked and self.looked[message.id] == message.edited_at:
             return
         self.looked[message.id] = message.edited_at
         shown = capture_message(message, eyes)
-        leaks = find_leaks(shown, self.ledger.posts, adults)
+        leaks = find_leaks(shown, self.ledger.posts, adults, known)
         assert leaks == [], f"in #{shown.place.name}: {leaks}\n{shown.text}"
         self.ledger.judged += len(eyes)
 
@@ -169,10 +199,11 @@ async def found_guild(ledger: Ledger, plan: Plan, elsewhere: Guild) -> LeakGuild
     silent = frozenset(people[each].id for each in plan.silent)
     company = LeakGuild(ledger, guild, roles, [*people, guild.members[guild.owner_id]], plan.common, silent)
     for number, room in enumerate(plan.rooms):
-        add = simulator.add_forum if room.forum else simulator.add_text_channel
-        company.rooms.append(add(guild, f"room-{number}", build_overwrites(company, room.rules), nsfw=room.adults))
+        rules = build_overwrites(company, room.rules)
+        company.rooms.append(simulator.add_channel(guild, f"room-{number}", ROOM_KINDS[room.kind], rules, nsfw=room.adults))
     for number, thread in enumerate(plan.threads):
-        parent = company.rooms[thread.room % len(company.rooms)]
+        room = company.rooms[thread.room % len(company.rooms)]
+        parent = room if room.kind in THREAD_PARENTS else company.rooms[0]
         opened = await simulator.add_thread(parent, f"thread-{number}", private=thread.private and parent.kind == GUILD_TEXT)
         company.threads.append(opened)
         for member in sorted(thread.members):

@@ -12,7 +12,7 @@ from infra.sandbox.simulator.client import list_buttons
 from infra.sandbox.simulator.model import EPHEMERAL
 from tests.support.leak_plans import PIECES, VIEW_AND_HISTORY, Step
 from tests.support.leak_play import CHANGE_STEPS, LeakGuild, Wish, acting_member, is_adult
-from tests.support.leaks import PostedPicture, capture_message, may_read, query_picture
+from tests.support.leaks import PostedPicture, capture_message, may_read, name_piece, query_picture
 from tests.support.waiting import eventually
 
 ENGLISH = "en-US"
@@ -43,10 +43,11 @@ async def wait_for_answer(company: LeakGuild, interaction: Interaction) -> Messa
 
 async def press_label(company: LeakGuild, message: Message, who: Member, label: str, piece: int | None = None) -> Message:
     """Press a button and wait for the answer. An alert is remembered, with its piece if that is known."""
+    count = len(company.discord.direct_messages(who))
+    pressed = await company.discord.press(message, who, label=label)
     if label == ALERT_LABEL:
-        count = len(company.discord.direct_messages(who))
-        company.wishes.append(Wish(who, piece, is_adult(message.channel), count))
-    return await wait_for_answer(company, await company.discord.press(message, who, label=label))
+        company.wishes.append(Wish(who, piece, is_adult(message.channel), count, pressed))
+    return await wait_for_answer(company, pressed)
 
 
 def _is_plain(post: PostedPicture) -> bool:
@@ -134,6 +135,34 @@ async def _ask_by_link(company: LeakGuild, step: Step) -> None:
         assert (message.content, message.embeds) == (localize(ENGLISH, "asking-link-missing"), [])
 
 
+async def _ask_by_address(company: LeakGuild, step: Step) -> None:
+    """`/find link:` with the address of a picture. Everybody may open it who has it, but learns no more than from the picture."""
+    post, who = _post(company, step), acting_member(company, step)
+    options = {"link": post.message.attachments[post.position].url, "private": step.flag}
+    asked = await company.discord.slash(step_channel(company, step), who, "find", options=options)
+    message = await wait_for_answer(company, asked)
+    if post.there:
+        await check_completeness(company, asked, message, post.piece, alone=step.flag)
+
+
+async def _ask_by_words(company: LeakGuild, step: Step) -> None:
+    """`/find-text`. Whoever may read a post of the piece is shown something."""
+    piece, place, who = step.which % PIECES, step_channel(company, step), acting_member(company, step)
+    options = {"query": name_piece(piece), "private": step.flag}
+    message = await wait_for_answer(company, await company.discord.slash(place, who, "find-text", options=options))
+    readable = [each for each in company.posts if each.there and may_read(each.channel, who, is_adult(place))]
+    findable = [each for each in readable if not (each.channel.private and each.channel.archived)]
+    if any(step.flag or _is_plain(each) for each in findable if each.piece == piece):
+        assert any(_shown_posts(company, message, each) for each in range(PIECES + 1)), message.embeds
+
+
+async def _list_alerts(company: LeakGuild, step: Step) -> None:
+    """`/alerts` lists no alert that the member did not set."""
+    who = acting_member(company, step)
+    message = await wait_for_answer(company, await company.discord.slash(step_channel(company, step), who, "alerts"))
+    assert len(message.embeds) <= sum(each.member is who for each in company.wishes)
+
+
 async def _ask_by_menu(company: LeakGuild, step: Step) -> None:
     """Use "Find this map" on a message. There is one answer for each of its pictures."""
     post, who = _post(company, step), acting_member(company, step)
@@ -215,6 +244,9 @@ def _first_piece_of(company: LeakGuild, post: PostedPicture) -> int:
 STEPS: dict[str, Callable[[LeakGuild, Step], Awaitable[object]]] = {
     "image": _ask,
     "link": _ask_by_link,
+    "address": _ask_by_address,
+    "words": _ask_by_words,
+    "alerts": _list_alerts,
     "menu": _ask_by_menu,
     "wish": _wish,
     "press": _press,

@@ -5,21 +5,25 @@ It uses only the simulator's records and `rules`, no code of the product.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 
 from PIL import Image
 
+from contracts.ports import ImageEncoder
 from infra.sandbox.art.generate import draw_piece
 from infra.sandbox.simulator import Channel, Guild, Member, Message
+from infra.sandbox.simulator.model import VOICE_CHANNELS
 from infra.vision.distortions import encode_png, reencode, resize
 from stages.canonical_image import decode_image, encode_thumbnail
 from tests.support import rules
 
 CHANNEL_LINK = re.compile(r"<#(\d+)>|/channels/\d+/(\d+)")
 MAX_PIXELS = 10**9
+ALERT_FILE = re.compile(r"alert-\d+\.webp")
+"""The file names of the query pictures of a member's alerts, which only that member may see."""
 EXPLANATION_FILE = "why.png"
 """The file name of the picture that explains a match. It also shows the query picture, so only the asker may see it."""
 
@@ -59,13 +63,17 @@ class PostedPicture:
 
 @dataclass(frozen=True)
 class ShownMessage:
-    """A message as it was at one moment, and the members (`eyes`) who saw it. `explained`: it shows the explanation of a match."""
+    """A message as it was at one moment, and the members (`eyes`) who saw it. `explained`: it shows the explanation of a match.
+
+    `alerts` are the query pictures of alerts that it shows.
+    """
 
     text: str
     pictures: frozenset[str]
     eyes: tuple[Member, ...]
     place: Channel
     explained: bool = False
+    alerts: frozenset[str] = frozenset()
 
     def reveals(self, post: PostedPicture) -> bool:
         return str(post.message.id) in self.text
@@ -98,6 +106,21 @@ def query_picture(number: int) -> bytes:
     return encode_png(wall)
 
 
+def name_piece(number: int) -> str:
+    """Return the words that describe a piece."""
+    return f"piece {number}"
+
+
+class KnowsPieces:
+    """An encoder that knows words for the pieces: those of `name_piece`. Everything else it leaves to another encoder."""
+
+    def __init__(self, other: ImageEncoder) -> None:
+        self.encode, self.close, self.encoder = other.encode, other.close, other.encoder
+
+    async def encode_text(self, text: str) -> bytes:
+        return await self.encode(encode_png(plain_piece(int(text.rpartition(" ")[2]))), urgent=True)
+
+
 def picture(number: int, piece_number: int) -> bytes:
     """Draw a piece with a unique corner, which is far too small to make it another piece."""
     image = plain_piece(piece_number).copy()
@@ -122,10 +145,11 @@ def capture_message(message: Message, eyes: Iterable[Member]) -> ShownMessage:
     """Capture everything that a message shows, including the ids in links, mentions and buttons."""
     names = [(each.filename, each.title, each.description) for each in message.attachments]
     text = json.dumps([message.content, message.embeds, message.components, names], default=str)
-    pictures = frozenset(sha256_hex(each.data) for each in message.attachments if each.filename != EXPLANATION_FILE)
-    return ShownMessage(
-        text, pictures, tuple(eyes), message.channel, any(each.filename == EXPLANATION_FILE for each in message.attachments)
-    )
+    of_alerts = [each for each in message.attachments if ALERT_FILE.fullmatch(each.filename)]
+    explained = [each for each in message.attachments if each.filename == EXPLANATION_FILE]
+    others = [each for each in message.attachments if each not in (*of_alerts, *explained)]
+    pictures, alerts = (frozenset(sha256_hex(each.data) for each in files) for files in (others, of_alerts))
+    return ShownMessage(text, pictures, tuple(eyes), message.channel, bool(explained), alerts)
 
 
 def to_rules_server(guild: Guild) -> rules.Server:
@@ -135,7 +159,8 @@ def to_rules_server(guild: Guild) -> rules.Server:
 def to_rules_spot(channel: Channel) -> rules.Spot:
     room = channel.parent or channel
     overrules = tuple(rules.Overrule(each.target.id, int(each.allow), int(each.deny)) for each in room.overwrites)
-    return rules.Spot(channel.id, rules.Room(room.id, overrules, room.nsfw), frozenset(channel.joined) if channel.private else None)
+    home = rules.Room(room.id, overrules, room.nsfw, vocal=room.kind in VOICE_CHANNELS)
+    return rules.Spot(channel.id, home, frozenset(channel.joined) if channel.private else None)
 
 
 def to_rules_person(member: Member) -> rules.Person:
@@ -160,20 +185,22 @@ def may_read(channel: Channel, member: Member, adults: bool) -> bool:
     )
 
 
-def find_leaks(shown: ShownMessage, posts: Iterable[PostedPicture], adults: bool) -> list[str]:
+def find_leaks(shown: ShownMessage, posts: Iterable[PostedPicture], adults: bool, known: Collection[str] = ()) -> list[str]:
     """List what a message reveals to anyone who sees it and may not know it. `adults`: the search was made in an age-restricted
-    place.
+    place. `known` are the texts, ids of channels and times, that those who see it know already.
 
     What a post has in common with an allowed post (such as the second at which both were posted) reveals nothing.
     """
     found, posts = [], list(posts)
-    known = {picture_digest(post.number, post.piece) for post in posts}
-    found += [f"a picture that nobody posted: {each}" for each in shown.pictures - known]
+    posted = {picture_digest(post.number, post.piece) for post in posts}
+    found += [f"a picture that nobody posted: {each}" for each in shown.pictures - posted]
     if shown.explained and len(shown.eyes) > 1:
         found.append(f"the query picture is shown to {[member.user.name for member in shown.eyes]}")
+    if shown.alerts and len(shown.eyes) > 1:
+        found.append(f"pictures of alerts are shown to {[member.user.name for member in shown.eyes]}")
     for member in shown.eyes:
         allowed = {post for post in posts if post.guild is member.guild and post.there and may_read(post.channel, member, adults)}
-        innocent = {mark for post in allowed for mark in post.marks}
+        innocent = {mark for post in allowed for mark in post.marks} | set(known)
         harmless = {picture_digest(post.number, post.piece) for post in allowed}
         for post in posts:
             if post not in allowed:
@@ -184,6 +211,6 @@ def find_leaks(shown: ShownMessage, posts: Iterable[PostedPicture], adults: bool
                     found.append(f"{member.user.name} learns of {file_name(post.number)} in #{post.channel.name}: {marks}")
         rooms = {str(each.id): each for each in (*member.guild.channels.values(), *member.guild.threads.values())}
         for named in {first or second for first, second in CHANNEL_LINK.findall(shown.text)}:
-            if named not in rooms or not may_read(rooms[named], member, adults):
+            if named not in known and (named not in rooms or not may_read(rooms[named], member, adults)):
                 found.append(f"{member.user.name} learns of the channel {rooms[named].name if named in rooms else named}")
     return found

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from contracts.envelope import Origin
 from contracts.events import Fact, ImageIndexed, ImagePosted
-from contracts.ports import CatalogueEntry
+from contracts.ports import CatalogueEntry, ImageEncoder
 from contracts.stage import Stage
 from contracts.subjects import FAILURES, guild_filter, kind_filter, stream_of, variant_filter
 from infra.clip.calibration import FINE_UNTRAINED_MODEL
@@ -187,21 +187,27 @@ class World:
 
 
 @asynccontextmanager
-async def whole_world(folder: Path) -> AsyncIterator[World]:
+async def whole_world(folder: Path, encoders: Sequence[ImageEncoder] = ()) -> AsyncIterator[World]:
     """Run a simulated Discord with MapSeek logged in."""
-    async with simulated_discord() as discord, mapseek_beside(discord, folder) as world:
+    async with simulated_discord() as discord, mapseek_beside(discord, folder, encoders=encoders) as world:
         yield world
 
 
 @asynccontextmanager
 async def mapseek_beside(
-    discord: Discord, folder: Path, *, stages: Sequence[Stage[Any]] = STAGES, policy: Policy = IMPATIENT_POLICY, **more: object
+    discord: Discord,
+    folder: Path,
+    *,
+    stages: Sequence[Stage[Any]] = STAGES,
+    policy: Policy = IMPATIENT_POLICY,
+    encoders: Sequence[ImageEncoder] = (),
+    **more: object,
 ) -> AsyncIterator[World]:
     """Run MapSeek, logged in to a Discord that continues afterwards. By default with every stage."""
     settings = discord.settings(folder, **more)
     async with (
         open_log_server(settings) as address,
-        open_process(settings, address, stages, with_gateway=True, policy=policy) as process,
+        open_process(settings, address, stages, with_gateway=True, policy=policy, encoders=encoders) as process,
     ):
         await discord.simulator.wait_for_command("find")
         yield World(discord, process, settings)
