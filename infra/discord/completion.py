@@ -164,6 +164,8 @@ def complete_role(role: Any) -> Any:
 def complete_channel(channel: Any) -> Any:
     """Return a channel with every field that disnake needs. Raises one of UNREADABLE if an overwrite cannot be read."""
     overwrites = channel.get("permission_overwrites")
+    if not isinstance(overwrites, (list, type(None))):
+        raise TypeError("the overwrites are no list")
     return {
         **_take(channel, _CHANNEL_FIELDS),
         **{name: channel[name] for name in ("guild_id", "permissions") if name in channel},
@@ -171,12 +173,14 @@ def complete_channel(channel: Any) -> Any:
         "type": channel["type"],
         "parent_id": _id(channel.get("parent_id")),
         "last_message_id": _id(channel.get("last_message_id")),
-        "permission_overwrites": [_complete_overwrite(each) for each in ([] if overwrites is None else overwrites)],
+        "permission_overwrites": [_complete_overwrite(each) for each in overwrites or ()],
     }
 
 
 def _complete_overwrite(overwrite: Any) -> JsonObject:
     allow, deny = int(overwrite.get("allow") or 0), int(overwrite["deny"])
+    if allow < 0 or deny < 0:
+        raise ValueError("permissions are not negative")
     return {"id": str(int(overwrite["id"])), "type": int(overwrite["type"]), "allow": str(allow), "deny": str(deny)}
 
 
@@ -365,7 +369,7 @@ def _id(value: Any) -> str | None:
 
 def _number(value: Any) -> str:
     """Return permissions as Discord writes them; none if they cannot be read."""
-    return str(_int(value) or 0)
+    return str(max(0, _int(value) or 0))
 
 
 def _time(value: Any) -> str | None:

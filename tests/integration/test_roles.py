@@ -22,8 +22,10 @@ from contracts.subjects import (
     subject_of,
 )
 from infra.nats.connection import Client, connect, disconnect
+from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.state import open_state
+from infra.tasks import cancel_tasks
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.consumers import plan_consumers, plan_retry_consumers
@@ -31,9 +33,12 @@ from pipeline.engine.dead_letters import Delivery, WorkerIdentity, record_dead_l
 from pipeline.engine.registry import STAGES
 from pipeline.engine.roles import GATEWAY, OPERATOR, list_roles
 from pipeline.engine.runner import Rejectable
+from pipeline.engine.unreadable import UnreadableLetters
+from pipeline.failures.letters import find_letter, list_stages_without_worker, retry_letter
 from tests.support.facts import example_facts, founding_facts
 from tests.support.log_servers import RoleServer, run_role_server
 from tests.support.programs import run_to_end
+from tests.support.waiting import eventually
 
 ROLES = {role.name: role for role in list_roles()}
 RESTRICTED = [name for name in ROLES if name != OPERATOR]
@@ -317,4 +322,24 @@ async def test_a_role_starts_on_a_log_that_is_complete_and_changes_nothing(serve
         started, activated = founding_facts()
         generations = Generations().with_fact(started, 1).with_fact(activated, 2)
         await asyncio.wait_for(topology.wait_for_generation_consumers(client, stages, generations, "g1"), 10)
+    assert server.list_violations() == []
+
+
+async def test_the_gateway_keeps_messages_that_it_cannot_read_and_reads_them_again(server: RoleServer) -> None:
+    read: list[str] = []
+
+    async def read_again(*ids: str) -> None:
+        read.extend(ids)
+
+    async with log_in(server, GATEWAY) as gateway, log_in(server, OPERATOR) as operator:
+        journal = JetStreamJournal(gateway, source="test", now=utc_now)
+        unreadable = UnreadableLetters(gateway, journal, lambda: None)
+        assert await unreadable.keep("7", "8", "1400000000000000001", {}, "no author")
+        letter = await find_letter(operator, "record/message/1400000000000000001")
+        await retry_letter(letter, JetStreamJournal(operator, source="test", now=utc_now), LogErasure(operator))
+        assert await unreadable.has("7", "1400000000000000001")
+        following = asyncio.create_task(unreadable.follow_retries(read_again))
+        await eventually(lambda: read == ["7", "8", "1400000000000000001"])
+        assert await list_stages_without_worker(operator, ["record"]) == []
+        await cancel_tasks(following)
     assert server.list_violations() == []
