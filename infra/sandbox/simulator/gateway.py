@@ -97,8 +97,9 @@ class GatewaySession:
 class GatewayServer:
     """All sessions.
 
-    `ready_fields` returns the specific fields of READY, `guild_payloads` the payloads of GUILD_CREATE. `on_event` is called with
-    the name and payload of every event that a session gets, `change_event` before that: it returns the payload that is sent.
+    `ready_fields` returns the specific fields of READY, `guild_payloads` the payloads of GUILD_CREATE. `change_event` returns the
+    payload that is sent in place of an event's. `on_event` is called with the name and payload of every event that a session gets
+    unchanged.
     """
 
     def __init__(
@@ -138,9 +139,9 @@ class GatewayServer:
                 self._send(session, event, without_content if hidden and without_content is not None else payload)
 
     def _send(self, session: GatewaySession, event: str, payload: JSON) -> None:
-        payload = self.change_event(event, payload)
-        session.dispatch(event, payload)
-        if self._on_event is not None:
+        sent = self.change_event(event, payload)
+        session.dispatch(event, sent)
+        if self._on_event is not None and sent is payload:
             self._on_event(event, payload)
 
     async def disconnect(self, *, resumable: bool) -> None:

@@ -43,6 +43,8 @@ async def read_everywhere(sim: Simulator, http: aiohttp.ClientSession, message: 
         ({"attachments": None}, []),
         ({"attachments": [{"id": "1"}], "embeds": "none"}, []),
         ({"type": "loud", "something_new": {"a": 1}}, ["author"]),
+        ({"message_snapshots": [{}, None, {"message": "?"}], "referenced_message": "?"}, []),
+        ({"message_snapshots": "?"}, []),
         ({}, ["id", "channel_id", "member", "timestamp"]),
     ],
 )
@@ -97,3 +99,12 @@ async def test_a_forwarded_payload_keeps_what_was_given(sim: Simulator, channel:
         [copied] = (await read_event(bot, "MESSAGE_CREATE"))["message_snapshots"]
         assert (copied["message"]["attachments"], copied["message"]["flags"]) == ([{"id": "1"}], 8)
         assert "mentions" not in copied["message"]
+
+
+async def test_an_event_is_sent_as_a_test_changes_it(sim: Simulator, channel: Channel, steve: Member) -> None:
+    async with log_in(sim, enable_debug_events=True) as bot:
+        sim.change_events(lambda event, payload: {"id": "?"} if event == "MESSAGE_CREATE" else payload)
+        message = await sim.post(channel, steve, "hello")
+        assert await read_event(bot, "MESSAGE_CREATE") == {"id": "?"}
+        await sim.edit(message, content="hello again")
+        assert (await read_event(bot, "MESSAGE_UPDATE"))["content"] == "hello again"
