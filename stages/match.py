@@ -139,15 +139,17 @@ def _begin_pieces(first: Match | None) -> tuple[list[Match], set[str]]:
 
 
 async def _add_verified_posts(same_file: Match, matches: Sequence[Match], event: SearchEmbedded, deps: Deps) -> Match:
-    """Add the posts of the piece whose file is another one, if the comparison verified the piece, too.
+    """Add the posts of the piece whose file is another one, if the comparison verified one of its posts, too.
 
-    It does not verify blank pictures: they all look alike, and are not one piece.
+    That may be another post, since the one with the same file may be so new that it has no fingerprint yet. The comparison does not
+    verify blank pictures: they all look alike, and are not one piece.
     """
     known = [same_file.image_id, *same_file.posts]
-    verified = next((match for match in matches if match.image_id in known and is_verified(match)), None)
+    own = [match for match in matches if match.image_id in known and is_verified(match)]
+    verified = next(iter([*own, *(match for match in matches if is_same_piece(same_file, match))]), None)
     if verified is None:
         return same_file
-    posts = dict.fromkeys([*known[1:], *await _find_posts(verified, matches, event, deps)])
+    posts = dict.fromkeys([*known[1:], verified.image_id, *await _find_posts(verified, matches, event, deps)])
     return same_file.model_copy(update={"posts": tuple(post for post in posts if post != same_file.image_id)})
 
 

@@ -208,7 +208,7 @@ def test_neighbours_of_several_vectors_take_turns() -> None:
 
 
 async def test_the_very_same_file_comes_first_and_is_one_piece(guild: Guild) -> None:
-    await guild.post("a", 0.99, by="hash", day=1)
+    await guild.post("a", 0.99, place=LEFT, day=1)
     await guild.post("later", file=FILE, shared=False, degrees=120, day=3)
     await guild.post("first", file=FILE, shared=False, degrees=150, day=2)
     fact = await guild.ask(file=FILE)
@@ -236,10 +236,20 @@ async def test_the_same_file_brings_the_verified_posts_of_its_piece(guild: Guild
     assert piece_ids(await guild.ask(file=FILE)) == [("file", "file-again", "copy", "first", "alike"), ("other",)]
 
 
+async def test_a_post_with_the_same_file_that_has_no_fingerprint_yet_joins_the_piece(guild: Guild) -> None:
+    await guild.post("first", 0.97, by="hash", degrees=10, day=1)
+    await guild.post("alike", shared=False, degrees=-5, day=2)
+    await guild.post("part", 0.96, place=LEFT, degrees=90, day=2)
+    moment = "2026-01-09T12:00:00+00:00"
+    metadata = {"user_id": "5", "guild_id": "7", "channel_id": "1", "upload_timestamp": moment}
+    await guild.catalogue.merge("new", {"metadata": metadata, "original": {"blob": FILE, "size": 9}})
+    assert piece_ids(await guild.ask(file=FILE)) == [("new", "first", "alike"), ("part",)]
+
+
 async def test_filters_channels_and_the_number_of_pieces_apply_to_the_same_file(guild: Guild) -> None:
     for image_id, channel in (("10", "1"), ("11", "2")):
         await guild.post(image_id, file=FILE, shared=False, channel=channel)
-    await guild.post("12", 0.95)
+    await guild.post("12", 0.95, place=LEFT)
     assert piece_ids(await guild.ask(file=FILE, channels=("1",), top=1)) == [("10",)]
     assert piece_ids(await guild.ask(file=FILE, channels=("2",))) == [("11",)]
     assert piece_ids(await guild.ask(file=FILE, channels=())) == []
