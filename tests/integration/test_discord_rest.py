@@ -273,8 +273,9 @@ async def test_an_expired_url_is_refreshed_without_a_gateway_login(place: Place,
 async def test_the_url_of_an_embeds_picture_is_refreshed_too(place: Place, urls: AttachmentUrls) -> None:
     embeds: list[dict[str, Any]] = [{"title": "none"}, {"image": {"url": "https://a.example/b.png"}}]
     message = await place.simulator.post(place.channel, place.steve, embeds=embeds)
-    assert await urls.fresh_url(discord_file(message, f"{message.id}-1")) == "https://a.example/b.png"
-    assert await urls.fresh_url(discord_file(message, f"{message.id}-0")) is None
+    shown = discord_file(message, f"{message.id}-1").model_copy(update={"url": "https://a.example/b.png"})
+    assert await urls.fresh_url(shown) == "https://a.example/b.png", "a log of before knows it by its place"
+    assert await urls.fresh_url(discord_file(message, f"{message.id}-1")) is None
 
 
 async def test_a_deleted_attachment_has_no_url(place: Place, urls: AttachmentUrls) -> None:
