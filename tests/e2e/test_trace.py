@@ -194,3 +194,25 @@ async def test_an_unknown_id_gives_a_one_sentence_error(world: World, what: str)
     with pytest.raises(MapSeekError, match=r"The log has no image|is neither an id nor the link") as caught:
         await trace_as_json(world.settings, what)
     assert "\n" not in str(caught.value)
+
+
+async def test_a_message_that_could_not_be_read_is_read_again(discord: Discord, tmp_path: Path) -> None:
+    simulator = discord.simulator
+    async with mapseek_beside(discord, tmp_path) as world:
+        message = await simulator.post_payload(discord.gallery, {"attachments": "?"}, by=discord.steve)
+        await discord.post(("after.png", art_png(1)))
+        await world.archived(1)
+        [letter] = await list_failures_as_json(world.settings)
+        assert (letter["id"], letter["stage"]) == (f"record/message/{message.id}", "record")
+
+        async def retry() -> None:
+            await retry_failures(world.settings, Choice(ids=(letter["id"],)), make_console())
+
+        await retry()
+        [again] = await eventually(lambda: list_failures_as_json(world.settings))
+        assert again["id"] == letter["id"], "it still cannot be read"
+        message.replaced = {"attachments": [simulator.upload_file(discord.gallery, "map.png", art_png(2))]}
+        await retry()
+        await world.archived(2)
+        assert set(await world.entries()) == {"after.png", "map.png"}
+        assert await list_failures_as_json(world.settings) == []
