@@ -152,7 +152,15 @@ async def test_a_repost_is_linked_to_a_post_that_was_just_embedded(index: Vector
     blobs = MemoryBlobs()
     prints = ArchiveFingerprints(MemoryFeatures(), FixedComparer(), blobs)
     deps = link.Deps(journal, index, catalogue, prints, Calibration(match_at=0.9, possible_at=0.6), lambda: True)
-    plain = {"guild_id": "7", "channel_id": "70", "generation": "g1", "method": "f1", "hash": "0" * 64, "quality": 40, "features": 0}
+    plain = {
+        "guild_id": "7",
+        "channel_id": "70",
+        "generation": "g1",
+        "method": "f1",
+        "hash": "0" * 64,
+        "quality": 40,
+        "features": 0,
+    }
     blob = await blobs.put(b"a print of no features")
     first, second = (ImageFingerprinted(**plain, image_id=each, fingerprint=blob) for each in ("1", "2"))
     assert await link.handle(first, deps) == ()
