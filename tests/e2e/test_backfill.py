@@ -146,7 +146,7 @@ async def run_up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program,
         await client.close()
 
 
-@pytest.mark.parametrize("end", ["killed", "stopped"])
+@pytest.mark.parametrize("end", ["killed", pytest.param("stopped", marks=pytest.mark.slow)])
 async def test_everything_ended_in_the_middle_goes_on_where_it_was(
     discord: Discord,
     mia: Member,

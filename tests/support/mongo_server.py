@@ -19,6 +19,11 @@ _GIVEN = os.environ.get("MONGODB_URI")
 
 _IMAGES = ("mongodb/mongodb-atlas-local", "mongo")
 
+WITH_SLOW_MONGODB = pytest.mark.parametrize(
+    "environment", ["sqlite", pytest.param("mongodb", marks=pytest.mark.slow)], indirect=True
+)
+"""For a test of ten seconds with a command that works the same on both databases: the one on MongoDB is slow."""
+
 
 @dataclass(frozen=True)
 class MongoServer:

@@ -7,6 +7,7 @@ from nats.aio.client import Client
 
 from contracts.ports import Catalogue
 from infra.nats.journal import JetStreamJournal
+from tests.support.mongo_server import WITH_SLOW_MONGODB
 from tests.support.programs import EndedProgram, run_to_end
 from tests.support.replays import IMAGES_POSTED, OpenIndex, vector_at
 
@@ -21,6 +22,7 @@ async def rebuild(environment: Mapping[str, str], *arguments: str, code: int = 0
     return found.out
 
 
+@WITH_SLOW_MONGODB
 async def test_the_catalogue_is_verified_and_rebuilt(client: Client, catalogue: Catalogue, environment: Mapping[str, str]) -> None:
     said = await rebuild(environment, "catalogue", "--verify")
     assert said.startswith("identical: ")

@@ -13,6 +13,7 @@ from infra.nats.journal import JetStreamJournal
 from pipeline.projections.rebuild_catalogue import PAUSE_DURATION
 from stages import persist
 from tests.support.facts import posted
+from tests.support.mongo_server import WITH_SLOW_MONGODB
 from tests.support.programs import run_program, run_to_end
 from tests.support.replays import OpenCatalogue, image_history, record_facts, run_persist, vector_at
 from tests.support.waiting import eventually
@@ -37,6 +38,7 @@ async def check_rebuild(environment: Mapping[str, str], client: Client, catalogu
     assert (verified.code, verified.out.startswith("identical: ")) == (0, True), verified
 
 
+@WITH_SLOW_MONGODB
 async def test_a_rebuild_killed_while_it_fills_changes_nothing(
     client: Client,
     log: JetStreamJournal,
@@ -66,6 +68,7 @@ async def test_a_rebuild_killed_while_it_fills_changes_nothing(
     assert await catalogue.vector("10", "g1") == vector_at(10)
 
 
+@WITH_SLOW_MONGODB
 async def test_a_rebuild_killed_while_it_pauses_writers_holds_nothing_for_long(
     client: Client,
     log: JetStreamJournal,
